@@ -1,0 +1,79 @@
+#pragma once
+// A compute device: memory, a queue of work, and the operator table that runs on it.
+// Invariant: every large buffer of the core comes from Device::alloc, which may refuse.
+// Threads: open on any thread; alloc and queue work by one thread at a time (load, then the engine
+// thread). Buffers may be freed on any thread.
+
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "ops/ops.h"
+
+namespace millrace {
+
+class ThreadPool;
+
+// Device memory, freed with its last owner. Addressable by the host on the CPU.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(std::shared_ptr<void> data, size_t size_bytes)
+      : data_(std::move(data)), size_bytes_(size_bytes) {}
+  void* data() const { return data_.get(); }
+  size_t size_bytes() const { return size_bytes_; }
+
+ private:
+  std::shared_ptr<void> data_;
+  size_t size_bytes_ = 0;
+};
+
+// Where operators record their first error and find their workers.
+class Queue {
+ public:
+  explicit Queue(ThreadPool* pool) : pool_(pool) {}
+  ThreadPool& pool() { return *pool_; }
+  void fail(Status status);  // keeps the first one
+  Status take_error();       // and clears it
+
+  // Scratch that lives until the next call of scratch on this queue; grows, never shrinks.
+  // Null when memory is refused, with the error recorded.
+  void* scratch(size_t size_bytes);
+
+ private:
+  ThreadPool* pool_;
+  Status error_;
+  std::shared_ptr<void> scratch_;
+  size_t scratch_bytes_ = 0;
+};
+
+struct DeviceInfo {
+  std::string name;         // "cpu"
+  std::string ops;          // the table in use
+  int threads = 1;
+  size_t memory_bytes = 0;  // physical memory that could be used
+  size_t free_bytes = 0;    // as seen when asked
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual DeviceInfo info() const = 0;
+  virtual const Ops& ops() const = 0;
+  virtual Queue& queue() = 0;
+  // Zeroed, 64-byte aligned. `what` names the buffer in the error.
+  virtual Result<Buffer> alloc(size_t size_bytes, const char* what) = 0;
+  // Waits for the queue; the first error since the last call.
+  virtual Status finish() = 0;
+};
+
+struct CpuOptions {
+  int threads = 0;           // 0: the physical cores this process may use
+  const char* table = "";    // "reference", "avx2", "avx512", ...; "" takes MILLRACE_OPS or the best
+};
+Result<std::shared_ptr<Device>> open_cpu(const CpuOptions& options);
+
+// For tests: the (n+1)-th Device::alloc or Queue::scratch growth from now fails; negative: never.
+void fail_alloc_after(int n);
+
+}  // namespace millrace
