@@ -1,0 +1,50 @@
+#pragma once
+// The tensors of one model as one operator table reads them: packed copies or views of the file.
+// Invariant: shapes agree with the Config; nothing points into memory this object does not keep alive.
+// Threads: made by a job thread, then immutable and shared by every engine with the same table.
+
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "model/config.h"
+#include "model/model-file.h"
+#include "ops/device.h"
+
+namespace millrace {
+
+struct Layer {
+  const float* attention_norm = nullptr;  // [dim]
+  Weight wq, wk, wv, wo;
+  const float* bq = nullptr;              // [q_dim] or null; likewise below
+  const float* bk = nullptr;
+  const float* bv = nullptr;
+  const float* bo = nullptr;
+  const float* q_norm = nullptr;          // [head_dim] or null
+  const float* k_norm = nullptr;
+  const float* ffn_norm = nullptr;        // [dim]
+  Weight gate, up, down;
+  const float* gate_bias = nullptr;
+  const float* up_bias = nullptr;
+  const float* down_bias = nullptr;
+};
+
+class Weights {
+ public:
+  // Reads and packs every tensor the configuration asks for. progress (0..1) may be null.
+  static Result<std::shared_ptr<const Weights>> load(std::shared_ptr<const ModelFile> file,
+                                                     const Config& config, Device& device);
+
+  Weight embedding;                      // plain
+  const float* output_norm = nullptr;    // [dim]
+  Weight head;                           // [vocab_size, dim]
+  const float* head_bias = nullptr;
+  std::vector<Layer> layers;
+  size_t packed_bytes = 0;               // memory held beside the file
+
+ private:
+  std::shared_ptr<const ModelFile> file_;
+  std::vector<Buffer> buffers_;
+};
+
+}  // namespace millrace
