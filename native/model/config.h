@@ -32,7 +32,6 @@ struct Config {
   Act act = Act::silu;
   Rope rope;
   float attention_scale = 0;  // usually 1 / sqrt(head_dim)
-  float logit_scale = 1.0f;
   float embed_scale = 1.0f;
   bool tied = false;          // the output head is the embedding table
 

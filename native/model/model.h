@@ -32,9 +32,8 @@ struct ModelInfo {
 
 struct ModelOpenOptions {
   bool use_mmap = true;
-  bool vocabulary_only = false;
-  std::function<void(double)> progress;     // called on the opening thread
-  std::function<bool()> cancelled;          // polled; true ends with code aborted
+  bool vocabulary_only = false;  // tokenizer and metadata; a file without tensors will do
+  LoadHooks hooks;
 };
 
 class Model {

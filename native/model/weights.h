@@ -3,6 +3,7 @@
 // Invariant: shapes agree with the Config; nothing points into memory this object does not keep alive.
 // Threads: made by a job thread, then immutable and shared by every engine with the same table.
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -29,11 +30,18 @@ struct Layer {
   const float* down_bias = nullptr;
 };
 
+// What a long load tells and asks while it runs, on its own thread; either may be empty.
+struct LoadHooks {
+  std::function<void(double)> progress;  // 0..1
+  std::function<bool()> cancelled;       // true ends the load with code aborted
+};
+
 class Weights {
  public:
-  // Reads and packs every tensor the configuration asks for. progress (0..1) may be null.
+  // Reads and packs every tensor the configuration asks for.
   static Result<std::shared_ptr<const Weights>> load(std::shared_ptr<const ModelFile> file,
-                                                     const Config& config, Device& device);
+                                                     const Config& config, Device& device,
+                                                     const LoadHooks& hooks);
 
   Weight embedding;                      // plain
   const float* output_norm = nullptr;    // [dim]

@@ -1,0 +1,148 @@
+#include "model/forward.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace millrace {
+namespace {
+
+// Floats of every activation buffer for `rows` rows, each rounded up to a cache line.
+struct Sizes {
+  size_t x, q, kv, hidden, logits;
+  Sizes(const Config& config, int rows, int outputs) {
+    const auto lines = [](size_t floats) { return (floats + 15) / 16 * 16; };
+    const auto n = static_cast<size_t>(rows);
+    x = lines(n * static_cast<size_t>(config.dim));
+    q = lines(n * static_cast<size_t>(config.q_dim()));
+    kv = lines(n * static_cast<size_t>(config.kv_dim()));
+    hidden = lines(n * static_cast<size_t>(config.hidden_dim));
+    logits = lines(static_cast<size_t>(outputs) * static_cast<size_t>(config.vocab_size));
+  }
+  size_t total() const { return 3 * x + 2 * q + 2 * kv + 2 * hidden + logits; }
+};
+
+// The residual stream and the buffers beside it; narrowed to the wanted rows in the last layer.
+struct Stream {
+  float* x;
+  float* normed;
+  float* attended;
+  float* spare;  // [rows, q_dim], free between attention and the next layer
+  int n;
+};
+
+void attend(const Config& config, const Layer& layer, Device& device, const AttentionArgs& base,
+            const StepInput& step, Workspace& w, const Stream& s, bool wanted) {
+  const Ops& ops = device.ops();
+  Queue& queue = device.queue();
+  const int head_dim = config.head_dim;
+  ops.matmul(queue, {s.normed, config.dim, s.n, 3,
+                     {{layer.wq, layer.bq, w.q, 0}, {layer.wk, layer.bk, w.k, 0},
+                      {layer.wv, layer.bv, w.v, 0}}});
+  if (layer.q_norm)
+    ops.norm(queue, {w.q, nullptr, layer.q_norm, w.q, s.n * config.n_heads, head_dim,
+                     config.norm_eps});
+  if (layer.k_norm)
+    ops.norm(queue, {w.k, nullptr, layer.k_norm, w.k, s.n * config.n_kv_heads, head_dim,
+                     config.norm_eps});
+  const Rope& rope = config.rope;
+  RopeArgs turn{w.q, config.q_dim(), s.n, config.n_heads, head_dim, rope.rotary, rope.adjacent,
+                step.positions, rope.inv_freq.data(), rope.magnitude};
+  ops.rope(queue, turn);
+  turn.x = w.k;
+  turn.x_stride = config.kv_dim();
+  turn.heads = config.n_kv_heads;
+  ops.rope(queue, turn);
+  ops.store(queue, {base.cache, base.layer, w.k, w.v, config.kv_dim(), config.kv_dim(), step.spans,
+                    step.n_spans});
+  if (wanted) ops.attention(queue, base);
+}
+
+// Keeps only the rows whose logits are wanted. Rows are independent, so no result changes.
+void narrow(const Config& config, Device& device, const StepInput& step, Stream& s) {
+  if (step.n_outputs == s.n) return;
+  const Ops& ops = device.ops();
+  Queue& queue = device.queue();
+  ops.gather(queue, {s.x, step.output_rows, step.n_outputs, config.dim, s.normed});
+  ops.gather(queue, {s.attended, step.output_rows, step.n_outputs, config.q_dim(), s.spare});
+  std::swap(s.x, s.normed);
+  std::swap(s.attended, s.spare);
+  s.n = step.n_outputs;
+}
+
+void feed_forward(const Config& config, const Layer& layer, Device& device, Workspace& w,
+                  const Stream& s) {
+  const Ops& ops = device.ops();
+  Queue& queue = device.queue();
+  ops.matmul(queue, {s.attended, config.q_dim(), s.n, 1, {{layer.wo, layer.bo, w.delta, 0}}});
+  ops.norm(queue, {s.x, w.delta, layer.ffn_norm, s.normed, s.n, config.dim, config.norm_eps});
+  ops.matmul(queue, {s.normed, config.dim, s.n, 2,
+                     {{layer.gate, layer.gate_bias, w.gate, 0},
+                      {layer.up, layer.up_bias, w.up, 0}}});
+  ops.gate(queue, {w.gate, w.up, w.gate, static_cast<int64_t>(s.n) * config.hidden_dim,
+                   config.act});
+  ops.matmul(queue, {w.gate, config.hidden_dim, s.n, 1,
+                     {{layer.down, layer.down_bias, w.delta, 0}}});
+}
+
+}  // namespace
+
+size_t Workspace::size_bytes(const Config& config, int max_rows, int max_outputs) {
+  return Sizes(config, max_rows, max_outputs).total() * sizeof(float);
+}
+
+Result<std::unique_ptr<Workspace>> Workspace::create(const Config& config, Device& device,
+                                                     int max_rows, int max_outputs) {
+  const Sizes sizes(config, max_rows, max_outputs);
+  auto buffer = device.alloc(sizes.total() * sizeof(float), "the activations of a step");
+  TRY(buffer);
+  auto workspace = std::make_unique<Workspace>();
+  auto* next = static_cast<float*>(buffer->data());
+  const auto take = [&next](size_t floats) { return std::exchange(next, next + floats); };
+  workspace->x = take(sizes.x);
+  workspace->normed = take(sizes.x);
+  workspace->delta = take(sizes.x);
+  workspace->q = take(sizes.q);
+  workspace->attended = take(sizes.q);
+  workspace->k = take(sizes.kv);
+  workspace->v = take(sizes.kv);
+  workspace->gate = take(sizes.hidden);
+  workspace->up = take(sizes.hidden);
+  workspace->logits = take(sizes.logits);
+  workspace->max_rows = max_rows;
+  workspace->max_outputs = max_outputs;
+  workspace->buffer_ = std::move(*buffer);
+  return workspace;
+}
+
+Status forward(const Config& config, const Weights& weights, Device& device, KvCacheView cache,
+               const StepInput& step, Workspace& workspace) {
+  CHECK(step.n > 0 && step.n <= workspace.max_rows);
+  CHECK(step.n_outputs >= 0 && step.n_outputs <= workspace.max_outputs);
+  const Ops& ops = device.ops();
+  Queue& queue = device.queue();
+  Workspace& w = workspace;
+  Stream s{w.x, w.normed, w.attended, w.q, step.n};
+  ops.embed(queue, {weights.embedding, step.tokens, s.n, config.embed_scale, s.x});
+  for (int i = 0; i < config.n_layers; ++i) {
+    const Layer& layer = weights.layers[static_cast<size_t>(i)];
+    const bool last = i + 1 == config.n_layers;
+    ops.norm(queue, {s.x, i == 0 ? nullptr : w.delta, layer.attention_norm, s.normed, s.n,
+                     config.dim, config.norm_eps});
+    const AttentionArgs attention{cache, i, w.q, config.q_dim(), s.attended, config.q_dim(),
+                                  config.n_heads, config.attention_scale, 0, 0.0f, step.spans,
+                                  step.n_spans};
+    const bool wanted = !last || step.n_outputs > 0;
+    attend(config, layer, device, attention, step, w, s, wanted);
+    if (!wanted) return device.finish();
+    if (last) narrow(config, device, step, s);
+    feed_forward(config, layer, device, w, s);
+  }
+  ops.norm(queue, {s.x, w.delta, weights.output_norm, s.normed, s.n, config.dim, config.norm_eps});
+  ops.matmul(queue, {s.normed, config.dim, s.n, 1,
+                     {{weights.head, weights.head_bias, w.logits, 0}}});
+  return device.finish();
+}
+
+}  // namespace millrace
