@@ -47,7 +47,8 @@ class Model {
   bool vocabulary_only() const { return vocabulary_only_; }
 
   // The weights as this device's table reads them; made at the first call, then shared.
-  Result<std::shared_ptr<const Weights>> weights(Device& device) const;
+  Result<std::shared_ptr<const Weights>> weights(Device& device,
+                                                 const LoadHooks& hooks = {}) const;
 
  private:
   ModelInfo info_;
