@@ -1,0 +1,124 @@
+// The vocabulary of AVX-512 (F, BW, VL, DQ) with VNNI: 16 lanes of f32. Included inside the region
+// only. Every verb does the same thing in every vocabulary; algorithms (*.inl) are written against V.
+// f32: k_width floats. i32: k_width ints. bytes: 4 * k_width bytes, four per f32 lane.
+
+struct V {
+  static constexpr int k_width = 16;
+  static constexpr int k_bytes = 4 * k_width;
+  using f32 = __m512;
+  using i32 = __m512i;
+  using bytes = __m512i;
+
+  // Memory. Unaligned unless said; *_first touch the first n lanes only (0 <= n <= k_width).
+  static f32 zero() { return _mm512_setzero_ps(); }
+  static f32 splat(float x) { return _mm512_set1_ps(x); }
+  static f32 load(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(float* p, f32 v) { _mm512_storeu_ps(p, v); }
+  static f32 load_first(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
+  static void store_first(float* p, int n, f32 v) { _mm512_mask_storeu_ps(p, first(n), v); }
+  static f32 load_f16(const void* p) { return _mm512_cvtph_ps(load_half(p)); }
+  static void store_f16(void* p, f32 v) {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+  }
+  static f32 load_bf16(const void* p) {
+    return as_f32(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load_half(p)), 16));
+  }
+  static f32 load_i8(const void* p) {  // k_width signed bytes, as floats
+    return to_f32(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))));
+  }
+  static f32 load_u8(const void* p) {
+    return to_f32(_mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))));
+  }
+  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+
+  // Arithmetic. fma(a, b, c) = a * b + c, rounded once.
+  static f32 add(f32 a, f32 b) { return _mm512_add_ps(a, b); }
+  static f32 sub(f32 a, f32 b) { return _mm512_sub_ps(a, b); }
+  static f32 mul(f32 a, f32 b) { return _mm512_mul_ps(a, b); }
+  static f32 div(f32 a, f32 b) { return _mm512_div_ps(a, b); }
+  static f32 fma(f32 a, f32 b, f32 c) { return _mm512_fmadd_ps(a, b, c); }
+  static f32 fmaddsub(f32 a, f32 b, f32 c) {  // even lanes a * b - c, odd lanes a * b + c
+    return _mm512_fmaddsub_ps(a, b, c);
+  }
+  static f32 sqrt(f32 a) { return _mm512_sqrt_ps(a); }
+  static f32 abs(f32 a) { return _mm512_abs_ps(a); }
+  static f32 min(f32 a, f32 b) { return _mm512_min_ps(a, b); }  // b where either is NaN
+  static f32 max(f32 a, f32 b) { return _mm512_max_ps(a, b); }
+  static f32 round(f32 a) {  // to the nearest whole number, ties to even
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static f32 select_less(f32 a, f32 b, f32 yes, f32 no) {  // a < b ? yes : no
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+  }
+
+  // Lanes.
+  static f32 swap_pairs(f32 a) { return _mm512_permute_ps(a, 0xb1); }  // 1 0 3 2 ...
+  static f32 even_pairs(f32 a) { return _mm512_moveldup_ps(a); }       // 0 0 2 2 ...
+  static f32 odd_pairs(f32 a) { return _mm512_movehdup_ps(a); }        // 1 1 3 3 ...
+  static float sum(f32 a) {  // one fixed order: halves, again and again
+    __m256 w = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 v = _mm_add_ps(_mm256_castps256_ps128(w), _mm256_extractf128_ps(w, 1));
+    v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+    return _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)));
+  }
+  static float max_of(f32 a) {
+    __m256 w = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 v = _mm_max_ps(_mm256_castps256_ps128(w), _mm256_extractf128_ps(w, 1));
+    v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+    return _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)));
+  }
+
+  // Integers in f32 lanes.
+  static i32 splat_i32(int x) { return _mm512_set1_epi32(x); }
+  static i32 to_i32(f32 a) { return _mm512_cvtps_epi32(a); }  // nearest, ties to even
+  static f32 to_f32(i32 a) { return _mm512_cvtepi32_ps(a); }
+  static f32 as_f32(i32 a) { return _mm512_castsi512_ps(a); }
+  static i32 as_i32(f32 a) { return _mm512_castps_si512(a); }
+  static i32 add_i32(i32 a, i32 b) { return _mm512_add_epi32(a, b); }
+  static i32 sub_i32(i32 a, i32 b) { return _mm512_sub_epi32(a, b); }
+  template <int N>
+  static i32 shl_i32(i32 a) { return _mm512_slli_epi32(a, N); }
+  static int sum_i32(i32 a) { return _mm512_reduce_add_epi32(a); }
+  static void store_i8(void* p, i32 a) {  // k_width values, each already within a signed byte
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
+  }
+
+  // Bytes. Shifts move 16-bit lanes: mask afterwards.
+  static bytes load_bytes(const void* p) { return _mm512_loadu_si512(p); }
+  static void store_bytes(void* p, bytes v) { _mm512_storeu_si512(p, v); }
+  static bytes splat_byte(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+  static bytes bits_and(bytes a, bytes b) { return _mm512_and_si512(a, b); }
+  static bytes bits_or(bytes a, bytes b) { return _mm512_or_si512(a, b); }
+  template <int N>
+  static bytes shift_right(bytes a) { return _mm512_srli_epi16(a, N); }
+  template <int N>
+  static bytes shift_left(bytes a) { return _mm512_slli_epi16(a, N); }
+  static bytes load_table(const void* p) {  // 16 bytes, for lookup
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  }
+  static bytes lookup(bytes table, bytes index) { return _mm512_shuffle_epi8(table, index); }
+
+  // Signed bytes become the form that dot<8> reads: here value + 128, so dot<8> has that zero point.
+  static constexpr int k_zero8_log2 = 7;
+  static constexpr int k_zero8 = 128;
+  static bytes from_signed(bytes a) { return _mm512_xor_si512(a, splat_byte(0x80)); }
+
+  // init + sum over Steps of the four products of each lane: w[s] holds four codes of Bits bits per
+  // lane (Bits 8: see from_signed), x four signed bytes per step for all lanes, none of them -128.
+  template <int Bits, int Steps>
+  static i32 dot(const bytes* w, const int8_t* x, i32 init) {
+    __m512i sum = init;
+    for (int s = 0; s < Steps; s++) {
+      int four;
+      memcpy(&four, x + 4 * s, sizeof four);
+      sum = _mm512_dpbusd_epi32(sum, w[s], _mm512_set1_epi32(four));
+    }
+    return sum;
+  }
+
+ private:
+  static __m256i load_half(const void* p) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+  }
+  static __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+};

@@ -1,0 +1,22 @@
+#pragma once
+// What every CPU table is made from, free of vector types: included before an ISA's region opens.
+// Also declares the tables, one per ISA; device.cpp picks one.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "base/thread-pool.h"
+#include "ops/device.h"
+#include "ops/ops.h"
+
+namespace millrace {
+
+namespace avx2 {
+extern const Ops k_ops;
+}
+namespace avx512 {
+extern const Ops k_ops;
+}
+
+}  // namespace millrace
