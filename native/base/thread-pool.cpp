@@ -1,0 +1,185 @@
+#include "base/thread-pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#if defined(__linux__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace millrace {
+namespace {
+
+constexpr auto k_spin_time = std::chrono::microseconds(60);
+constexpr int k_pauses_per_look = 32;  // between two looks at the clock
+
+void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#else
+  std::this_thread::yield();
+#endif
+}
+
+int available_cores() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+void name_this_thread(int worker) {
+  char name[16];
+  std::snprintf(name, sizeof name, "millrace-%d", worker);
+#if defined(__linux__)
+  pthread_setname_np(pthread_self(), name);
+#elif defined(__APPLE__)
+  pthread_setname_np(name);
+#endif
+}
+
+// Waits for ready() for about k_spin_time; false when it gave up.
+template <class Ready>
+bool spin(Ready&& ready) {
+  const auto end = std::chrono::steady_clock::now() + k_spin_time;
+  do {
+    for (int i = 0; i < k_pauses_per_look; ++i) {
+      if (ready()) return true;
+      pause();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
+
+}  // namespace
+
+// One job at a time. `remaining` counts the ranges nobody has taken; whoever lowers it by one owns
+// that range, and the job's fields cannot change before that range is finished, because run()
+// waits for `finished`. A worker that sleeps through a job is not waited for.
+struct ThreadPool::State {
+  Body body = nullptr;
+  void* context = nullptr;
+  int n = 0;
+  int grain = 1;
+  int ranges = 0;
+  std::exception_ptr failure;  // of the one body that won has_failed
+
+  alignas(64) std::atomic<int> remaining{0};
+  alignas(64) std::atomic<int> finished{0};
+  alignas(64) std::atomic<uint32_t> epoch{0};  // raised once per job and at the end
+  std::atomic<int> parked{0};
+  std::atomic<bool> owner_parked{false};
+  std::atomic<bool> stopping{false};
+  std::atomic<bool> has_failed{false};
+  bool may_spin = false;
+  std::vector<std::thread> workers;
+
+  // Takes ranges until none is left.
+  void work(int worker) {
+    int left = remaining.load(std::memory_order_acquire);
+    while (left > 0) {
+      if (!remaining.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
+                                           std::memory_order_acquire))
+        continue;
+      const int total = ranges;
+      const int begin = (total - left) * grain;
+      try {
+        body(context, begin, std::min(n, begin + grain), worker);
+      } catch (...) {
+        if (!has_failed.exchange(true)) failure = std::current_exception();
+      }
+      if (finished.fetch_add(1, std::memory_order_seq_cst) + 1 == total &&
+          owner_parked.load(std::memory_order_seq_cst))
+        finished.notify_one();
+      left = remaining.load(std::memory_order_acquire);
+    }
+  }
+
+  void serve(int worker) {
+    name_this_thread(worker);
+    uint32_t seen = 0;
+    while (true) {
+      const auto moved = [&] { return epoch.load(std::memory_order_acquire) != seen; };
+      if (!(may_spin && spin(moved))) {
+        parked.fetch_add(1, std::memory_order_seq_cst);
+        epoch.wait(seen, std::memory_order_seq_cst);
+        parked.fetch_sub(1, std::memory_order_seq_cst);
+      }
+      seen = epoch.load(std::memory_order_acquire);
+      if (stopping.load(std::memory_order_acquire)) return;
+      work(worker);
+    }
+  }
+
+  void wake() {
+    epoch.fetch_add(1, std::memory_order_seq_cst);
+    if (parked.load(std::memory_order_seq_cst) > 0) epoch.notify_all();
+  }
+
+  void wait_for_workers() {
+    const auto all = [&] { return finished.load(std::memory_order_acquire) == ranges; };
+    if (all() || (may_spin && spin(all))) return;
+    owner_parked.store(true, std::memory_order_seq_cst);
+    for (int now = finished.load(); now != ranges; now = finished.load()) finished.wait(now);
+    owner_parked.store(false, std::memory_order_relaxed);
+  }
+};
+
+ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
+  state_->may_spin = n_threads <= available_cores();
+  for (int worker = 1; worker < n_threads; ++worker) {
+    try {
+      state_->workers.emplace_back([state = state_.get(), worker] { state->serve(worker); });
+    } catch (...) {
+      return;  // the system has no more threads: run with those it gave
+    }
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  state_->stopping.store(true, std::memory_order_release);
+  state_->wake();
+  for (std::thread& worker : state_->workers) worker.join();
+}
+
+int ThreadPool::size() const { return static_cast<int>(state_->workers.size()) + 1; }
+
+void ThreadPool::run(int n, int grain, Body body, void* context) {
+  if (n <= 0) return;
+  grain = std::max(1, grain);
+  if (n <= grain || state_->workers.empty()) {
+    for (int begin = 0; begin < n; begin += grain)
+      body(context, begin, std::min(n - begin, grain) + begin, 0);
+    return;
+  }
+  State& s = *state_;
+  s.body = body;
+  s.context = context;
+  s.n = n;
+  s.grain = grain;
+  s.ranges = (n - 1) / grain + 1;
+  s.finished.store(0, std::memory_order_relaxed);
+  s.remaining.store(s.ranges, std::memory_order_release);
+  s.wake();
+  s.work(0);
+  s.wait_for_workers();
+  if (s.has_failed.load(std::memory_order_acquire)) {
+    s.has_failed.store(false, std::memory_order_relaxed);
+    std::rethrow_exception(std::exchange(s.failure, nullptr));
+  }
+}
+
+}  // namespace millrace
