@@ -20,8 +20,8 @@ class Engine {
                                               std::shared_ptr<EventSink> sink);
   ~Engine();  // closes without draining
 
-  // Queues a request under an id the caller chose (unique in this engine, > 0). Refusals that depend
-  // on the state (closed, failed, overloaded) come back here; the rest as an error event.
+  // Queues a request under an id the caller chose (unique in this engine, > 0). Refusals that
+  // depend on the state (closed, failed, overloaded) come back here; the rest as an error event.
   Status submit(int64_t id, Request request);
   // Ends the request with a done event of reason abort within one step; unknown ids are ignored.
   void abort(int64_t id);

@@ -14,11 +14,11 @@ namespace millrace {
 
 enum class Priority : uint8_t { interactive, normal, batch };
 
-// How the next token is chosen. Steps run in this order: bias, penalties, temperature, top-k, top-p,
-// min-p, pick. temperature 0 is the arg-max, ties to the lower id.
+// How the next token is chosen. Steps run in this order: bias, penalties, temperature, top-k,
+// top-p, min-p, pick. temperature 0 is the arg-max, ties to the lower id.
 struct Sampling {
   float temperature = 1.0f;
-  int top_k = 0;                    // 0: off
+  int top_k = 0;  // 0: off
   float top_p = 1.0f;
   float min_p = 0.0f;
   uint64_t seed = 0;                // randomness is a function of (seed, position) alone
@@ -26,33 +26,33 @@ struct Sampling {
   float presence_penalty = 0.0f;    // over the output, as OpenAI defines it
   float frequency_penalty = 0.0f;
   std::vector<std::pair<int32_t, float>> logit_bias;
-  int logprobs = -1;                // -1: none; 0..20 alternatives beside the chosen token
+  int logprobs = -1;  // -1: none; 0..20 alternatives beside the chosen token
 };
 
 struct Request {
   enum class Kind : uint8_t { generate, score };
   Kind kind = Kind::generate;
   bool is_text = false;
-  std::string text;                  // UTF-8, tokenized off the JS thread
-  bool add_special = true;           // BOS and friends, as the vocabulary asks
-  bool parse_special = false;        // recognise special tokens in text (chat templates)
-  std::vector<int32_t> tokens;       // when !is_text
-  int max_tokens = -1;               // -1: to the end of the context
+  std::string text;             // UTF-8, tokenized off the JS thread
+  bool add_special = true;      // BOS and friends, as the vocabulary asks
+  bool parse_special = false;   // recognise special tokens in text (chat templates)
+  std::vector<int32_t> tokens;  // when !is_text
+  int max_tokens = -1;          // -1: to the end of the context
   std::vector<std::string> stop;
   std::vector<int32_t> stop_tokens;
   bool ignore_eos = false;
   Priority priority = Priority::normal;
-  int64_t deadline_ms = 0;           // from submission; 0: none
+  int64_t deadline_ms = 0;  // from submission; 0: none
   std::string cache_salt;
   Sampling sampling;
-  int score_top = 0;                 // score only
+  int score_top = 0;  // score only
 };
 
 enum class FinishReason : uint8_t { none, stop, length, abort };
 
 struct TokenLogprob {
   int32_t token;
-  float logprob;                     // natural log, of the distribution before temperature and cuts
+  float logprob;  // natural log, of the distribution before temperature and cuts
 };
 
 struct Usage {
@@ -61,9 +61,9 @@ struct Usage {
   int completion_tokens = 0;
 };
 struct Timings {
-  double queue_ms = 0;               // submitted to first scheduled
-  double first_token_ms = 0;         // submitted to first token
-  double decode_ms = 0;              // first token to last
+  double queue_ms = 0;        // submitted to first scheduled
+  double first_token_ms = 0;  // submitted to first token
+  double decode_ms = 0;       // first token to last
 };
 
 // What one request gained in a step.
@@ -71,16 +71,16 @@ struct Event {
   enum class Kind : uint8_t { piece, done, error, score };
   Kind kind = Kind::piece;
   int64_t request = 0;
-  std::vector<int32_t> tokens;       // piece: the tokens whose text this piece completes (may be 0)
-  std::string text;                  // piece: valid UTF-8
-  int text_units = 0;                // piece: UTF-16 code units of text
+  std::vector<int32_t> tokens;  // piece: the tokens whose text this piece completes (may be 0)
+  std::string text;             // piece: valid UTF-8
+  int text_units = 0;           // piece: UTF-16 code units of text
   std::vector<TokenLogprob> logprobs;          // per token of `tokens`, when asked
   std::vector<std::vector<TokenLogprob>> top;  // alternatives per token
   FinishReason reason = FinishReason::none;    // done
-  Usage usage;                       // done, score
-  Timings timings;                   // done, score
-  Status error;                      // error
-  std::vector<float> score_logprobs; // score: of each token given those before; NaN for the first
+  Usage usage;                                 // done, score
+  Timings timings;                             // done, score
+  Status error;                                // error
+  std::vector<float> score_logprobs;  // score: of each token given those before; NaN for the first
 };
 
 using EventBatch = std::vector<Event>;
@@ -95,11 +95,11 @@ class EventSink {
 struct EngineOptions {
   std::string device = "auto";
   int threads = 0;
-  int max_sequences = 0;       // 0: chosen
-  int64_t cache_tokens = 0;    // 0: from free memory
+  int max_sequences = 0;     // 0: chosen
+  int64_t cache_tokens = 0;  // 0: from free memory
   DType cache_type = DType::f16;
-  int step_tokens = 0;         // 0: chosen
-  int queue_limit = 0;         // 0: chosen
+  int step_tokens = 0;  // 0: chosen
+  int queue_limit = 0;  // 0: chosen
 };
 
 struct EngineStats {

@@ -1,0 +1,38 @@
+#pragma once
+// The work of one step: rows of several sequences, packed as forward() wants them.
+// Invariant: spans, sequences and their rows are in the same order; page pointers stay valid until
+// the scheduler's next call.
+// Threads: engine thread only.
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/sequence.h"
+#include "ops/ops.h"
+
+namespace millrace {
+
+// A row whose logits are wanted: to draw the token after it, or to appraise the known one.
+struct BatchOutput {
+  Sequence* sequence;
+  int position;  // of the row
+};
+
+struct Batch {
+  std::vector<int32_t> tokens, positions;  // [n]
+  std::vector<Span> spans;
+  std::vector<Sequence*> sequences;  // per span
+  std::vector<int32_t> output_rows;  // rising
+  std::vector<BatchOutput> outputs;  // per output row
+
+  int n() const { return static_cast<int>(tokens.size()); }
+  bool empty() const { return tokens.empty(); }
+  void clear();
+  // The next n_rows positions of a sequence that has the pages for them.
+  void add(Sequence& sequence, int n_rows);
+};
+
+// Whether the logits at a position of this sequence are wanted.
+bool wants_output(const Sequence& sequence, int position);
+
+}  // namespace millrace

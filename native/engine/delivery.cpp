@@ -1,0 +1,105 @@
+#include "engine/delivery.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace millrace {
+
+namespace {
+
+bool contains(const std::vector<int32_t>& tokens, int32_t token) {
+  return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
+}
+
+bool ends_answer(const Request& request, const Limits& limits, int32_t token) {
+  if (!request.ignore_eos && contains(limits.end_tokens, token)) return true;
+  return contains(request.stop_tokens, token);
+}
+
+// UTF-16 code units of valid UTF-8: one per lead byte, two for four-byte sequences.
+int utf16_units(const std::string& text) {
+  int units = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    units += (byte & 0xC0) == 0x80 ? 0 : byte >= 0xF0 ? 2 : 1;
+  }
+  return units;
+}
+
+// Delivers text together with the tokens held for it.
+void deliver_piece(Sequence& sequence, std::string&& text, EventBatch& events) {
+  Event piece = std::move(sequence.held);
+  sequence.held = Event();
+  piece.kind = Event::Kind::piece;
+  piece.request = sequence.id;
+  piece.text_units = utf16_units(text);
+  piece.text = std::move(text);
+  events.push_back(std::move(piece));
+}
+
+Timings timings_of(const Sequence& sequence, double now_ms) {
+  Timings timings;
+  const double start = sequence.submitted_ms;
+  timings.queue_ms = (sequence.scheduled_ms < 0 ? now_ms : sequence.scheduled_ms) - start;
+  if (sequence.first_token_ms < 0) return timings;
+  timings.first_token_ms = sequence.first_token_ms - start;
+  timings.decode_ms = sequence.last_token_ms - sequence.first_token_ms;
+  return timings;
+}
+
+}  // namespace
+
+FinishReason accept(Sequence& sequence, Draw&& draw, const Limits& limits, double now_ms,
+                    EventBatch& events) {
+  const Request& request = sequence.request;
+  if (sequence.first_token_ms < 0) sequence.first_token_ms = now_ms;
+  sequence.last_token_ms = now_ms;
+  if (ends_answer(request, limits, draw.token)) return FinishReason::stop;
+  sequence.tokens.push_back(draw.token);
+  if (needs_counts(request.sampling)) sequence.counts.add_output(draw.token);
+  sequence.held.tokens.push_back(draw.token);
+  if (request.sampling.logprobs >= 0) {
+    sequence.held.logprobs.push_back(draw.chosen);
+    sequence.held.top.push_back(std::move(draw.top));
+  }
+  std::string text = sequence.stream ? sequence.stream->push(draw.token) : std::string();
+  if (!text.empty() || !sequence.stream) deliver_piece(sequence, std::move(text), events);
+  if (sequence.stream && sequence.stream->stopped()) return FinishReason::stop;
+  return sequence.n_output() >= sequence.max_output ? FinishReason::length : FinishReason::none;
+}
+
+void accept_score(Sequence& sequence, int position, Draw&& draw) {
+  const size_t row = static_cast<size_t>(position);
+  if (row + 1 < sequence.tokens.size()) sequence.score_logprobs[row + 1] = draw.chosen.logprob;
+  if (sequence.request.score_top > 0) sequence.score_top[row] = std::move(draw.top);
+}
+
+void deliver_end(Sequence& sequence, FinishReason reason, double now_ms, EventBatch& events) {
+  std::string rest = sequence.stream ? sequence.stream->finish() : std::string();
+  if (!rest.empty() || !sequence.held.tokens.empty()) {
+    deliver_piece(sequence, std::move(rest), events);
+  }
+  Event end;
+  end.request = sequence.id;
+  end.reason = reason;
+  end.usage = {sequence.n_prompt, sequence.cached_tokens, sequence.n_output()};
+  end.timings = timings_of(sequence, now_ms);
+  end.kind = Event::Kind::done;
+  if (sequence.is_score() && reason != FinishReason::abort) {
+    end.kind = Event::Kind::score;
+    end.tokens = sequence.tokens;
+    end.score_logprobs = std::move(sequence.score_logprobs);
+    end.top = std::move(sequence.score_top);
+  }
+  events.push_back(std::move(end));
+}
+
+void deliver_error(int64_t id, Status status, EventBatch& events) {
+  Event event;
+  event.kind = Event::Kind::error;
+  event.request = id;
+  event.error = std::move(status);
+  events.push_back(std::move(event));
+}
+
+}  // namespace millrace

@@ -1,0 +1,134 @@
+#include "engine/logits.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace millrace {
+
+namespace {
+
+constexpr int k_block = 512;  // terms summed at a time, in k_lanes interleaved float sums
+constexpr int k_lanes = 16;
+
+// Written so that compilers turn it into vector code: no branch, no call.
+inline float exp_term(float x) {
+  constexpr float k_log2e = 1.44269504f, k_round = 12582912.0f;  // 1.5 * 2^23
+  constexpr float k_ln2_high = 0.693145752f, k_ln2_low = 1.42860677e-6f;
+  const float bounded = x > -87.0f ? x : -87.0f;
+  const float shifted = bounded * k_log2e + k_round;
+  const float power = shifted - k_round;
+  const float r = (bounded - power * k_ln2_high) - power * k_ln2_low;
+  float series = 1.0f / 5040;  // Taylor to r^7: |r| <= ln(2) / 2, so the rest is below 6e-9
+  series = series * r + 1.0f / 720;
+  series = series * r + 1.0f / 120;
+  series = series * r + 1.0f / 24;
+  series = series * r + 1.0f / 6;
+  series = series * r + 0.5f;
+  series = series * r + 1.0f;
+  series = series * r + 1.0f;
+  uint32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 23) + 0x3f800000u;  // 2^power
+  float scale;
+  std::memcpy(&scale, &bits, sizeof scale);
+  return x > -87.0f ? series * scale : 0.0f;
+}
+
+// Terms of one block into `terms`; their sum.
+double block_terms(const float* logits, int n, float highest, float scale, float* terms) {
+  for (int i = 0; i < n; ++i) terms[i] = exp_term((logits[i] - highest) * scale);
+  float lanes[k_lanes] = {};
+  int i = 0;
+  for (; i + k_lanes <= n; i += k_lanes) {
+    for (int lane = 0; lane < k_lanes; ++lane) lanes[lane] += terms[i + lane];
+  }
+  double sum = 0;
+  for (; i < n; ++i) sum += terms[i];
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
+
+}  // namespace
+
+float exp_of(float x) { return exp_term(x); }
+
+float largest(const float* logits, int n) {
+  constexpr float k_lowest = -std::numeric_limits<float>::infinity();
+  float lanes[k_lanes];
+  std::fill(lanes, lanes + k_lanes, k_lowest);
+  int i = 0;
+  for (; i + k_lanes <= n; i += k_lanes) {
+    for (int lane = 0; lane < k_lanes; ++lane) {
+      lanes[lane] = logits[i + lane] > lanes[lane] ? logits[i + lane] : lanes[lane];
+    }
+  }
+  float best = k_lowest;
+  for (; i < n; ++i) best = logits[i] > best ? logits[i] : best;
+  for (const float lane : lanes) best = lane > best ? lane : best;
+  return best;
+}
+
+int32_t first_equal(const float* logits, int n, float highest) {
+  const float* found = std::find(logits, logits + n, highest);
+  return found == logits + n ? -1 : static_cast<int32_t>(found - logits);
+}
+
+double sum_exp(const float* logits, int n, float highest, float scale) {
+  float terms[k_block];
+  double sum = 0;
+  for (int i = 0; i < n; i += k_block) {
+    sum += block_terms(logits + i, std::min(k_block, n - i), highest, scale, terms);
+  }
+  return sum;
+}
+
+int32_t find_cumulative(const float* logits, int n, float highest, float scale, double target) {
+  float terms[k_block];
+  double before = 0;
+  for (int i = 0; i < n; i += k_block) {
+    const int width = std::min(k_block, n - i);
+    const double sum = block_terms(logits + i, width, highest, scale, terms);
+    if (before + sum <= target) {
+      before += sum;
+      continue;
+    }
+    int32_t last = -1;  // rounding may leave the target beyond the block's last term
+    for (int j = 0; j < width; ++j) {
+      before += terms[j];
+      if (terms[j] > 0) last = i + j;
+      if (before > target && last >= 0) return last;
+    }
+    if (last >= 0) return last;
+  }
+  for (int i = n - 1; i >= 0; --i) {
+    if (exp_term((logits[i] - highest) * scale) > 0) return i;
+  }
+  return -1;
+}
+
+void select_top(const float* logits, int n, int k, std::vector<Candidate>& top) {
+  top.clear();
+  k = std::min(k, n);
+  if (k <= 0) return;
+  const size_t wanted = static_cast<size_t>(k);
+  const size_t room = std::max<size_t>(2 * wanted, 256);
+  bool is_full = false;  // more than k seen: only better ones than the k-th matter
+  float threshold = 0;
+  for (int i = 0; i < n; ++i) {
+    if (is_full ? !(logits[i] > threshold) : logits[i] != logits[i]) continue;
+    top.push_back({i, logits[i]});
+    if (top.size() < room) continue;
+    std::nth_element(top.begin(), top.begin() + (k - 1), top.end(), ranks_before);
+    top.resize(wanted);
+    threshold = top.back().logit;
+    is_full = true;
+  }
+  if (top.size() > wanted) {
+    std::nth_element(top.begin(), top.begin() + (k - 1), top.end(), ranks_before);
+    top.resize(wanted);
+  }
+  std::sort(top.begin(), top.end(), ranks_before);
+}
+
+}  // namespace millrace

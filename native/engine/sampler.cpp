@@ -1,0 +1,254 @@
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/random.h"
+
+namespace millrace {
+
+namespace {
+
+// One row on its way to a token.
+struct Row {
+  const DrawInput& input;
+  Scratch& scratch;
+  float highest = 0.0f;  // of the logits after bias and penalties
+  float inverse_temperature = 1.0f;
+  bool is_cut = false;  // only scratch.kept may be chosen, else every token
+  int32_t token = -1;
+
+  const Sampling& sampling() const { return *input.sampling; }
+  double weight(float logit) const {
+    return std::exp(static_cast<double>((logit - highest) * inverse_temperature));
+  }
+};
+
+void change(Row& row, int32_t token, float logit) {
+  row.scratch.original.push_back({token, row.input.logits[token]});
+  row.input.logits[token] = logit;
+}
+
+void bias(Row& row) {
+  for (const auto& [token, amount] : row.sampling().logit_bias) {
+    change(row, token, row.input.logits[token] + amount);
+  }
+}
+
+// Keskar et al., "CTRL", 2019 (repetition); presence and frequency as OpenAI defines them.
+void penalize(Row& row) {
+  const Sampling& sampling = row.sampling();
+  for (const TokenCount& count : row.input.counts->all()) {
+    float logit = row.input.logits[count.token];
+    logit = logit > 0 ? logit / sampling.repetition_penalty : logit * sampling.repetition_penalty;
+    if (count.in_output > 0) logit -= sampling.presence_penalty;
+    logit -= sampling.frequency_penalty * static_cast<float>(count.in_output);
+    change(row, count.token, logit);
+  }
+}
+
+void heat(Row& row) {
+  constexpr float k_steepest = 1e30f;
+  row.inverse_temperature = std::min(1.0f / row.sampling().temperature, k_steepest);
+}
+
+void cut_top_k(Row& row) {
+  select_top(row.input.logits, row.input.vocab_size, row.sampling().top_k, row.scratch.kept);
+  row.is_cut = true;
+}
+
+// Length of the shortest prefix of the ranked candidates whose weights reach `wanted`; 0: none
+// does.
+size_t count_to_reach(const Row& row, double wanted) {
+  double sum = 0;
+  const std::vector<Candidate>& kept = row.scratch.kept;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    sum += row.weight(kept[i].logit);
+    if (sum >= wanted) return i + 1;
+  }
+  return 0;
+}
+
+// The smallest set of the likeliest tokens that reaches probability top_p: Holtzman et al., "The
+// curious case of neural text degeneration", 2020. Ranks ever more candidates until it is reached.
+void cut_top_p(Row& row) {
+  constexpr int k_first = 64, k_growth = 8;
+  const DrawInput& input = row.input;
+  std::vector<Candidate>& kept = row.scratch.kept;
+  const double share = static_cast<double>(row.sampling().top_p);
+  if (row.is_cut) {
+    double total = 0;
+    for (const Candidate& candidate : kept) total += row.weight(candidate.logit);
+    const size_t length = count_to_reach(row, share * total);
+    if (length > 0) kept.resize(length);
+    return;
+  }
+  const double total =
+      sum_exp(input.logits, input.vocab_size, row.highest, row.inverse_temperature);
+  row.is_cut = true;
+  for (int k = k_first;; k = k > input.vocab_size / k_growth ? input.vocab_size : k * k_growth) {
+    select_top(input.logits, input.vocab_size, k, kept);
+    const size_t length = count_to_reach(row, share * total);
+    if (length > 0) kept.resize(length);
+    if (length > 0 || k >= input.vocab_size) return;
+  }
+}
+
+// Keeps what is at least min_p times as likely as the likeliest token: Nguyen et al., "Min-p
+// sampling", 2024.
+void cut_min_p(Row& row) {
+  const float least = std::log(row.sampling().min_p);
+  const auto is_kept = [&](float logit) {
+    return (logit - row.highest) * row.inverse_temperature >= least;
+  };
+  std::vector<Candidate>& kept = row.scratch.kept;
+  if (row.is_cut) {
+    kept.erase(std::find_if(kept.begin(), kept.end(),
+                            [&](const Candidate& candidate) { return !is_kept(candidate.logit); }),
+               kept.end());
+    return;
+  }
+  kept.clear();
+  for (int32_t token = 0; token < row.input.vocab_size; ++token) {
+    const float logit = row.input.logits[token];
+    if (is_kept(logit)) kept.push_back({token, logit});
+  }
+  row.is_cut = true;
+}
+
+// The inverse of the cumulative distribution, in order of token, at the position's random number.
+void pick(Row& row) {
+  const DrawInput& input = row.input;
+  const double u = uniform(row.sampling().seed, input.position);
+  const float scale = row.inverse_temperature;
+  if (!row.is_cut) {
+    const double total = sum_exp(input.logits, input.vocab_size, row.highest, scale);
+    row.token = find_cumulative(input.logits, input.vocab_size, row.highest, scale, u * total);
+    return;
+  }
+  std::vector<Candidate>& kept = row.scratch.kept;
+  std::sort(kept.begin(), kept.end(),
+            [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
+  double total = 0, walked = 0;
+  for (const Candidate& candidate : kept) total += row.weight(candidate.logit);
+  for (const Candidate& candidate : kept) {
+    const double weight = row.weight(candidate.logit);
+    walked += weight;
+    if (weight > 0) row.token = candidate.token;
+    if (walked > u * total && row.token >= 0) return;
+  }
+}
+
+void pick_highest(Row& row) {
+  row.token = first_equal(row.input.logits, row.input.vocab_size, row.highest);
+}
+
+void survey(Row& row) { row.highest = largest(row.input.logits, row.input.vocab_size); }
+
+bool always(const Sampling&) { return true; }
+bool is_greedy(const Sampling& sampling) { return sampling.temperature == 0.0f; }
+bool has_bias(const Sampling& sampling) { return !sampling.logit_bias.empty(); }
+bool has_top_k(const Sampling& sampling) { return sampling.top_k > 0; }
+bool has_top_p(const Sampling& sampling) { return sampling.top_p < 1.0f; }
+bool has_min_p(const Sampling& sampling) { return sampling.min_p > 0.0f; }
+
+// The chain, in order; it ends with the step that finds the token.
+struct Step {
+  bool (*applies)(const Sampling&);
+  void (*run)(Row&);
+};
+constexpr Step k_steps[] = {
+    {has_bias, bias},          {needs_counts, penalize}, {always, survey},
+    {is_greedy, pick_highest}, {always, heat},           {has_top_k, cut_top_k},
+    {has_top_p, cut_top_p},    {has_min_p, cut_min_p},   {always, pick},
+};
+
+// The logarithm of the sum of exponentials; not finite if the logits are not.
+double log_sum(const float* logits, int n) {
+  const float highest = largest(logits, n);
+  return static_cast<double>(highest) + std::log(sum_exp(logits, n, highest, 1.0f));
+}
+
+float logprob_of(float logit, double normalizer) {
+  return static_cast<float>(static_cast<double>(logit) - normalizer);
+}
+
+Status not_finite() {
+  return error(ErrorCode::bad_file,
+               "Expected the model to compute finite logits but it did not; its weights may be "
+               "damaged");
+}
+
+float logit_before_changes(const DrawInput& input, const Scratch& scratch, int32_t token) {
+  for (const Candidate& original : scratch.original) {
+    if (original.token == token) return original.logit;
+  }
+  return input.logits[token];
+}
+
+void list_top(const DrawInput& input, int n, double normalizer, Scratch& scratch,
+              std::vector<TokenLogprob>& top) {
+  select_top(input.logits, input.vocab_size, n, scratch.kept);
+  top.clear();
+  top.reserve(scratch.kept.size());
+  for (const Candidate& candidate : scratch.kept) {
+    top.push_back({candidate.token, logprob_of(candidate.logit, normalizer)});
+  }
+}
+
+}  // namespace
+
+void TokenCounts::add_prompt(const int32_t* tokens, int n) {
+  std::vector<int32_t> distinct(tokens, tokens + n);
+  std::sort(distinct.begin(), distinct.end());
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  counts_.reserve(distinct.size());
+  for (const int32_t token : distinct) counts_.push_back({token, 0});
+}
+
+void TokenCounts::add_output(int32_t token) {
+  auto place = std::lower_bound(
+      counts_.begin(), counts_.end(), token,
+      [](const TokenCount& count, int32_t sought) { return count.token < sought; });
+  if (place == counts_.end() || place->token != token) place = counts_.insert(place, {token, 0});
+  ++place->in_output;
+}
+
+bool needs_counts(const Sampling& sampling) {
+  return sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
+         sampling.frequency_penalty != 0.0f;
+}
+
+void draw(const DrawInput& input, Scratch& scratch, Draw& result) {
+  const Sampling& sampling = *input.sampling;
+  double normalizer = 0;
+  result.token = -1;
+  result.status = {};
+  scratch.original.clear();
+  if (sampling.logprobs >= 0) {
+    normalizer = log_sum(input.logits, input.vocab_size);
+    list_top(input, sampling.logprobs, normalizer, scratch, result.top);
+  }
+  Row row{input, scratch};
+  for (const Step& step : k_steps) {
+    if (step.applies(sampling)) step.run(row);
+    if (row.token >= 0 || !std::isfinite(row.highest)) break;
+  }
+  if (row.token < 0 || !std::isfinite(normalizer)) {
+    result.status = not_finite();
+    return;
+  }
+  result.token = row.token;
+  const float logit = logit_before_changes(input, scratch, row.token);
+  result.chosen = {row.token, logprob_of(logit, normalizer)};
+}
+
+void appraise(const DrawInput& input, int32_t target, int n_top, Scratch& scratch, Draw& result) {
+  const double normalizer = log_sum(input.logits, input.vocab_size);
+  result.status = std::isfinite(normalizer) ? Status() : not_finite();
+  if (!result.status.ok()) return;
+  if (target >= 0) result.chosen = {target, logprob_of(input.logits[target], normalizer)};
+  list_top(input, n_top, normalizer, scratch, result.top);
+}
+
+}  // namespace millrace
