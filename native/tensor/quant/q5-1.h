@@ -1,0 +1,56 @@
+#pragma once
+// Q5_1: 32 values of 5 bits with f16 scale and minimum; value = d * code + m.
+// Threads: plain data and pure functions; host and device.
+
+#include <cstdint>
+
+#include "tensor/half.h"
+#include "tensor/quant/codes.h"
+#include "tensor/quant/rounding.h"
+
+namespace millrace {
+
+struct Q51 {
+  static constexpr int k_values = 32;
+  static constexpr int k_sub = 32;
+  static constexpr int k_levels = 32;
+  static constexpr int k_zero = 0;
+  static constexpr bool k_offset = true;
+  static constexpr bool k_table = false;
+  static constexpr int level(int code) { return code - k_zero; }
+
+  uint16_t d;
+  uint16_t m;
+  uint8_t qh[4];   // bit i of the 32: the fifth bit of value i
+  uint8_t qs[16];  // value i in the low bits of byte i, value i + 16 in the high bits
+};
+
+constexpr void split(const Q51& block, BlockCodes& out) {
+  for (int i = 0; i < 16; ++i) {
+    const int low_bit = (block.qh[i / 8] >> (i % 8)) & 1;
+    const int high_bit = (block.qh[2 + i / 8] >> (i % 8)) & 1;
+    out.code[i] = static_cast<uint8_t>((block.qs[i] & 15) | (low_bit << 4));
+    out.code[i + 16] = static_cast<uint8_t>((block.qs[i] >> 4) | (high_bit << 4));
+  }
+  scale_once<Q51>(out, f16_to_f32(block.d), -f16_to_f32(block.m));
+}
+
+constexpr void join(const BlockCodes& codes, Q51& out) {
+  out.d = f32_to_f16(codes.d);
+  out.m = f32_to_f16(-codes.dmin);
+  for (int i = 0; i < 4; ++i) out.qh[i] = 0;
+  for (int i = 0; i < 32; ++i)
+    out.qh[i / 8] = static_cast<uint8_t>(out.qh[i / 8] | ((codes.code[i] >> 4) << (i % 8)));
+  for (int i = 0; i < 16; ++i)
+    out.qs[i] = static_cast<uint8_t>((codes.code[i] & 15) | ((codes.code[i + 16] & 15) << 4));
+}
+
+constexpr void encode(const float* x, Q51& out) {
+  const Range range = range_of(x, 32);
+  BlockCodes codes{};
+  scale_once<Q51>(codes, through_f16((range.high - range.low) / 31.0f), -through_f16(range.low));
+  choose_codes<Q51>(x, codes);
+  join(codes, out);
+}
+
+}  // namespace millrace
