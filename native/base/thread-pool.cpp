@@ -10,11 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/cpu.h"
+
 #if defined(__linux__) || defined(__APPLE__)
 #include <pthread.h>
-#endif
-#if defined(__linux__)
-#include <sched.h>
 #endif
 
 namespace millrace {
@@ -31,14 +30,6 @@ void pause() {
 #else
   std::this_thread::yield();
 #endif
-}
-
-int available_cores() {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 void name_this_thread(int worker) {
@@ -139,7 +130,7 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
-  state_->may_spin = n_threads <= available_cores();
+  state_->may_spin = n_threads <= cpu().threads;
   for (int worker = 1; worker < n_threads; ++worker) {
     try {
       state_->workers.emplace_back([state = state_.get(), worker] { state->serve(worker); });

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "ops/ops.h"
@@ -72,6 +73,9 @@ struct CpuOptions {
   const char* table = "";    // "reference", "avx2", "avx512", ...; "" takes MILLRACE_OPS or the best
 };
 Result<std::shared_ptr<Device>> open_cpu(const CpuOptions& options);
+
+// Names of the tables this processor can run, best first.
+std::vector<std::string> cpu_tables();
 
 // For tests: the (n+1)-th Device::alloc or Queue::scratch growth from now fails; negative: never.
 void fail_alloc_after(int n);

@@ -1,0 +1,24 @@
+#pragma once
+// What this processor can do and how much of this machine the process may use, asked once.
+// Threads: any.
+
+#include <cstddef>
+#include <string>
+
+namespace millrace {
+
+struct Cpu {
+  std::string name;      // "AMD EPYC 9B14", or "unknown"
+  int threads = 1;       // hardware threads this process may run on
+  int cores = 1;         // physical cores among them, within the container's quota
+  size_t memory_bytes = 0;
+  bool avx2 = false;     // with FMA and F16C
+  bool avx512 = false;   // F, BW, VL, DQ and VNNI, besides avx2
+};
+
+const Cpu& cpu();
+
+// Memory that could be taken now without swapping, as seen when asked.
+size_t free_memory_bytes();
+
+}  // namespace millrace
