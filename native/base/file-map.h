@@ -1,0 +1,40 @@
+#pragma once
+// A regular file as read-only memory: mapped, or read whole where mapping is not wanted.
+// Invariant: bytes() stays valid and unchanged while the object lives, provided nobody shortens a
+// mapped file on disk meanwhile (the operating system then ends the process that reads the hole).
+// Threads: immutable after open; any.
+
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace millrace {
+
+class FileMap {
+ public:
+  // not-found, io, or bad-file for a directory, an empty file or a device.
+  static Result<std::shared_ptr<const FileMap>> open(const std::string& path, bool use_mmap);
+  ~FileMap();
+  FileMap(const FileMap&) = delete;
+  FileMap& operator=(const FileMap&) = delete;
+
+  Bytes bytes() const { return bytes_; }
+  bool mapped() const { return mapped_; }
+
+  // Asks the operating system to read this part ahead; a hint only.
+  void prefetch(size_t offset, size_t n_bytes) const;
+
+ private:
+  FileMap() = default;
+  Bytes bytes_;
+  bool mapped_ = false;
+  std::shared_ptr<void> memory_;  // releases the mapping or the buffer
+};
+
+// For tests: what the operating system refuses from now on.
+enum class FileFault { none, open, map, read, short_read, memory };
+void fail_files_with(FileFault fault);
+
+}  // namespace millrace
