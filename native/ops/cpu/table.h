@@ -2,6 +2,7 @@
 // What every CPU table is made from, free of vector types: included before an ISA's region opens.
 // Also declares the tables, one per ISA; device.cpp picks one.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
