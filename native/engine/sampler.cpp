@@ -219,7 +219,7 @@ bool needs_counts(const Sampling& sampling) {
          sampling.frequency_penalty != 0.0f;
 }
 
-void draw(const DrawInput& input, Scratch& scratch, Draw& result) {
+void draw_token(const DrawInput& input, Scratch& scratch, Draw& result) {
   const Sampling& sampling = *input.sampling;
   double normalizer = 0;
   result.token = -1;

@@ -1,6 +1,6 @@
 #pragma once
 // From a row of logits to a token: a chain of steps, each a row of one table. What a row yields is
-// a function of its logits, the request and the position alone. Threads: draw and appraise on pool
+// a function of its logits, the request and the position alone. Threads: draw_token and appraise on pool
 // workers, one Scratch each; the rest on the engine thread.
 
 #include <cstdint>
@@ -55,7 +55,7 @@ struct Scratch {
 bool needs_counts(const Sampling& sampling);
 
 // Chooses a token by the whole chain.
-void draw(const DrawInput& input, Scratch& scratch, Draw& result);
+void draw_token(const DrawInput& input, Scratch& scratch, Draw& result);
 
 // Log-probabilities without choosing: of `target` (-1: none) and of the n_top most likely tokens.
 // Reads logits and vocab_size only.

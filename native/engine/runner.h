@@ -1,0 +1,53 @@
+#pragma once
+// Runs batches: the model on its device, then the sampler on every row of logits that is wanted.
+// Owns what a step needs and nothing else does: device, workspace, cache memory.
+// Threads: opened on a job thread, then engine thread only; sampling uses the device's workers.
+
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/batch.h"
+#include "engine/cache-size.h"
+#include "engine/sampler.h"
+#include "model/forward.h"
+#include "model/model.h"
+
+namespace millrace {
+
+struct RunnerOptions {
+  int threads = 0;
+  int max_sequences = 1;
+  int step_tokens = 1;
+  int max_outputs = 1;
+  DType cache_type = DType::f16;
+  int64_t cache_tokens = 0;
+};
+
+class Runner {
+ public:
+  static Result<std::unique_ptr<Runner>> open(std::shared_ptr<const Model> model,
+                                              const RunnerOptions& options);
+
+  // draws[i] becomes what was found about batch.outputs[i]. An error is the device's: it cannot go on.
+  Status run(const Batch& batch, std::vector<Draw>& draws);
+
+  DeviceInfo device_info() const { return device_->info(); }
+  const CacheSize& cache_size() const { return cache_size_; }
+  size_t weights_bytes() const { return weights_->packed_bytes; }
+  size_t workspace_bytes() const { return workspace_bytes_; }
+
+ private:
+  void sample(const BatchOutput& output, float* logits, Scratch& scratch, Draw& draw) const;
+
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<const Weights> weights_;
+  std::unique_ptr<Workspace> workspace_;
+  size_t workspace_bytes_ = 0;
+  CacheSize cache_size_;
+  Buffer cache_;
+  std::vector<Scratch> scratch_;  // per worker
+};
+
+}  // namespace millrace
