@@ -6,7 +6,7 @@ namespace millrace {
 
 namespace {
 
-constexpr int64_t k_least_tokens = 512;      // below this a chosen cache would be of no use
+constexpr int64_t k_least_tokens = 512;       // below this a chosen cache would be of no use
 constexpr int64_t k_most_tokens = 64 * 1024;  // chosen caches stop here, or at one full context
 
 Result<KvShape> shape_of(const Config& config, DType type) {
@@ -18,7 +18,8 @@ Result<KvShape> shape_of(const Config& config, DType type) {
   if (type == DType::q8_0 && config.head_dim % 32 != 0) {
     return error(ErrorCode::unsupported,
                  "Expected a head size that is a multiple of 32 for \"cacheType\" q8_0 but the "
-                 "model's is %d", config.head_dim);
+                 "model's is %d",
+                 config.head_dim);
   }
   return KvShape{config.n_layers, config.n_kv_heads, config.head_dim, k_page_tokens, type};
 }
@@ -28,13 +29,14 @@ double mebibytes(size_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1
 Status too_little_memory(const CacheSize& size, int64_t pages, size_t free_bytes) {
   const KvShape& shape = size.shape;
   const size_t needed = size.page_bytes * static_cast<size_t>(pages);
-  return error(ErrorCode::out_of_memory,
-               "Expected a cache of %lld tokens to fit the free memory but %lld pages * %.3f MiB (%d "
-               "tokens * %d layers * %d heads * %d * 2 for K and V, %s) = %.1f MiB and %.1f MiB are "
-               "free", static_cast<long long>(pages * shape.page_tokens),
-               static_cast<long long>(pages), mebibytes(size.page_bytes), shape.page_tokens,
-               shape.layers, shape.kv_heads, shape.head_dim, name_of(shape.dtype),
-               mebibytes(needed), mebibytes(free_bytes));
+  return error(
+      ErrorCode::out_of_memory,
+      "Expected a cache of %lld tokens to fit the free memory but %lld pages * %.3f MiB (%d "
+      "tokens * %d layers * %d heads * %d * 2 for K and V, %s) = %.1f MiB and %.1f MiB are "
+      "free",
+      static_cast<long long>(pages * shape.page_tokens), static_cast<long long>(pages),
+      mebibytes(size.page_bytes), shape.page_tokens, shape.layers, shape.kv_heads, shape.head_dim,
+      name_of(shape.dtype), mebibytes(needed), mebibytes(free_bytes));
 }
 
 }  // namespace
@@ -43,7 +45,9 @@ Result<CacheSize> size_cache(const Config& config, const Ops& ops, const CacheWi
   auto shape = shape_of(config, wish.type);
   TRY(shape);
   CacheSize size{*shape, ops.kv_page_bytes(*shape), 0};
-  const auto pages_for = [](int64_t tokens) { return (tokens + k_page_tokens - 1) / k_page_tokens; };
+  const auto pages_for = [](int64_t tokens) {
+    return (tokens + k_page_tokens - 1) / k_page_tokens;
+  };
   const int64_t free_pages = static_cast<int64_t>(wish.free_bytes / size.page_bytes);
   const int64_t context = std::max(config.max_positions, 1);
   int64_t pages = pages_for(wish.tokens);

@@ -21,7 +21,7 @@ struct CacheSize {
 
 struct CacheWish {
   DType type = DType::f16;
-  int64_t tokens = 0;     // 0: chosen
+  int64_t tokens = 0;  // 0: chosen
   int max_sequences = 1;
   size_t free_bytes = 0;  // beside weights and workspace
 };

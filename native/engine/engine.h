@@ -1,8 +1,8 @@
 #pragma once
-// Continuous batching over one model on one device: the loop, its thread, its two queues.
-// Invariant: every submitted request ends with exactly one of done, error or score.
-// Threads: open on a job thread; submit, abort, stats and close from any thread; everything else
-// on the engine thread.
+// Continuous batching over one model on one device: what callers hold. The thread and its two
+// queues are the Loop's. Invariant: every submitted request ends with exactly one of done, error or
+// score. Threads: open on a job thread; submit, abort, stats and close from any thread; everything
+// else on the engine thread.
 
 #include <functional>
 #include <memory>
@@ -13,12 +13,15 @@
 
 namespace millrace {
 
+class Loop;
+
 class Engine {
  public:
   static Result<std::shared_ptr<Engine>> open(std::shared_ptr<const Model> model,
                                               const EngineOptions& options,
                                               std::shared_ptr<EventSink> sink);
-  ~Engine();  // closes without draining
+  explicit Engine(std::shared_ptr<Loop> loop);  // for open
+  ~Engine();                                    // closes without draining
 
   // Queues a request under an id the caller chose (unique in this engine, > 0). Refusals that
   // depend on the state (closed, failed, overloaded) come back here; the rest as an error event.
@@ -34,9 +37,7 @@ class Engine {
   void close_async(int64_t drain_ms, std::function<void()> on_closed);
 
  private:
-  struct State;
-  explicit Engine(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  std::shared_ptr<Loop> loop_;
 };
 
 }  // namespace millrace

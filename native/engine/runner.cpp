@@ -16,8 +16,7 @@ Result<std::unique_ptr<Runner>> Runner::open(std::shared_ptr<const Model> model,
   auto weights = model->weights(**device);
   TRY(weights);
   runner->weights_ = *weights;
-  auto workspace =
-      Workspace::create(config, **device, options.step_tokens, options.max_outputs);
+  auto workspace = Workspace::create(config, **device, options.step_tokens, options.max_outputs);
   TRY(workspace);
   runner->workspace_ = std::move(*workspace);
   runner->workspace_bytes_ =
@@ -37,9 +36,12 @@ Result<std::unique_ptr<Runner>> Runner::open(std::shared_ptr<const Model> model,
 
 Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
   const int n_outputs = static_cast<int>(batch.outputs.size());
-  const StepInput step{batch.tokens.data(),      batch.positions.data(),
-                       batch.n(),                batch.spans.data(),
-                       static_cast<int>(batch.spans.size()), batch.output_rows.data(),
+  const StepInput step{batch.tokens.data(),
+                       batch.positions.data(),
+                       batch.n(),
+                       batch.spans.data(),
+                       static_cast<int>(batch.spans.size()),
+                       batch.output_rows.data(),
                        n_outputs};
   const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
   TRY(forward(model_->config(), *weights_, *device_, view, step, *workspace_));

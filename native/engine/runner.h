@@ -29,7 +29,8 @@ class Runner {
   static Result<std::unique_ptr<Runner>> open(std::shared_ptr<const Model> model,
                                               const RunnerOptions& options);
 
-  // draws[i] becomes what was found about batch.outputs[i]. An error is the device's: it cannot go on.
+  // draws[i] becomes what was found about batch.outputs[i]. An error is the device's: it cannot go
+  // on.
   Status run(const Batch& batch, std::vector<Draw>& draws);
 
   DeviceInfo device_info() const { return device_->info(); }

@@ -1,0 +1,379 @@
+#include "engine/loop.h"
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <system_error>
+
+namespace millrace {
+
+namespace {
+
+// Runs a part of the thread's root: whatever is thrown below becomes a status.
+template <class F>
+Status guarded(F&& part) {
+  try {
+    return part();
+  } catch (const std::bad_alloc&) {
+    return Status(ErrorCode::out_of_memory, "the engine ran out of memory");
+  } catch (const std::exception& exception) {
+    return error(ErrorCode::internal, "internal error in the engine: %s", exception.what());
+  } catch (...) {
+    return Status(ErrorCode::internal, "internal error in the engine");
+  }
+}
+
+Status closed_error() {
+  return Status(ErrorCode::closed, "the engine is closed; open another with Engine.open()");
+}
+
+Status failed_error(const Status& failure) {
+  return error(ErrorCode::failed, "the engine failed earlier (%s: %s); open another one",
+               name_of(failure.code()), failure.message().c_str());
+}
+
+bool is_last(const Event& event) { return event.kind != Event::Kind::piece; }
+
+}  // namespace
+
+Loop::Loop(std::shared_ptr<const Model> model, std::unique_ptr<Runner> runner, const Limits& limits,
+           int queue_limit, std::shared_ptr<EventSink> sink)
+    : model_(std::move(model)),
+      runner_(std::move(runner)),
+      scheduler_(std::make_unique<Scheduler>(
+          limits, KvCache(runner_->cache_size().pages, runner_->cache_size().shape.page_tokens))),
+      sink_(std::move(sink)),
+      queue_limit_(queue_limit),
+      max_sequences_(limits.max_sequences) {
+  const DeviceInfo device = runner_->device_info();
+  EngineStats& stats = shared_.stats;
+  stats.device = device.name;
+  stats.ops = device.ops;
+  stats.threads = device.threads;
+  stats.page_tokens = runner_->cache_size().shape.page_tokens;
+  stats.weights_bytes = static_cast<int64_t>(runner_->weights_bytes());
+  stats.cache_bytes = static_cast<int64_t>(runner_->cache_size().size_bytes());
+  stats.workspace_bytes = static_cast<int64_t>(runner_->workspace_bytes());
+  publish(0);
+}
+
+Status Loop::start(const std::shared_ptr<Loop>& loop) {
+  Loop* self = loop.get();
+  try {
+    loop->intake_ = std::make_unique<Intake>(
+        [self](Sequence& sequence) { return self->prepare(sequence); },
+        [self](std::unique_ptr<Sequence> sequence, Status status) {
+          const int64_t id = sequence->id;
+          self->post({Command::prepared, id, std::move(sequence), std::move(status)});
+        });
+    loop->thread_ = std::thread([loop] { loop->run(); });
+  } catch (const std::system_error& exception) {
+    return error(ErrorCode::out_of_memory, "no thread for the engine: %s", exception.what());
+  }
+  return {};
+}
+
+double Loop::now_ms() const {
+  return std::chrono::duration<double, std::milli>(Clock::now().time_since_epoch()).count();
+}
+
+// --- any thread ----------------------------------------------------------------------------------
+
+Status Loop::submit(int64_t id, Request request) {
+  auto sequence = std::make_unique<Sequence>();
+  sequence->id = id;
+  sequence->request = std::move(request);
+  sequence->submitted_ms = now_ms();
+  const std::lock_guard lock(mutex_);
+  if (!shared_.failure.ok()) return failed_error(shared_.failure);
+  if (shared_.state != State::open) return closed_error();
+  if (shared_.n_live >= max_sequences_ + queue_limit_) {
+    ++shared_.stats.rejected;
+    return error(
+        ErrorCode::overloaded,
+        "Expected at most %d requests at once (maxSequences %d + queueLimit %d) but all of "
+        "them are taken",
+        max_sequences_ + queue_limit_, max_sequences_, queue_limit_);
+  }
+  shared_.messages.push_back({Command::submit, id, std::move(sequence), {}});
+  ++shared_.n_live;
+  wake_.notify_one();
+  return {};
+}
+
+void Loop::abort(int64_t id) { post({Command::abort, id, nullptr, {}}); }
+
+void Loop::post(Message message) {
+  const std::lock_guard lock(mutex_);
+  if (shared_.state == State::closed) return;
+  shared_.messages.push_back(std::move(message));
+  wake_.notify_one();
+}
+
+EngineStats Loop::stats() const {
+  const std::lock_guard lock(mutex_);
+  EngineStats stats = shared_.stats;
+  constexpr const char* k_states[] = {"open", "closing", "closed"};
+  stats.state = k_states[static_cast<int>(shared_.state)];
+  if (!shared_.failure.ok() && shared_.state != State::closed) stats.state = "failed";
+  return stats;
+}
+
+void Loop::close_async(int64_t drain_ms, std::function<void()> on_closed) {
+  bool is_closed = false;
+  {
+    const std::lock_guard lock(mutex_);
+    is_closed = shared_.state == State::closed;
+    if (!is_closed) {
+      shared_.state = State::closing;
+      if (drain_ms >= 0) {
+        constexpr int64_t k_most_ms = 1'000'000'000;
+        const auto until = Clock::now() + std::chrono::milliseconds(std::min(drain_ms, k_most_ms));
+        shared_.drain_until = std::min(shared_.drain_until, until);
+      }
+      if (on_closed) shared_.on_closed.push_back(std::move(on_closed));
+      wake_.notify_one();
+    }
+  }
+  if (is_closed && on_closed) on_closed();
+}
+
+void Loop::close(int64_t drain_ms) {
+  close_async(drain_ms, nullptr);
+  if (std::this_thread::get_id() == thread_.get_id()) return;
+  std::unique_lock lock(mutex_);
+  closed_.wait(lock, [this] { return shared_.state == State::closed; });
+}
+
+void Loop::shut() {
+  close_async(0, nullptr);
+  if (!thread_.joinable()) return;
+  if (std::this_thread::get_id() == thread_.get_id()) {
+    thread_.detach();
+  } else {
+    thread_.join();
+  }
+}
+
+// --- engine thread -------------------------------------------------------------------------------
+
+void Loop::run() {
+  const Status served = guarded([this] {
+    serve();
+    return Status();
+  });
+  if (!served.ok()) {
+    (void)guarded([&] {
+      fail(served);
+      return Status();
+    });
+    wait_until_closing();
+  }
+  end();
+}
+
+void Loop::serve() {
+  for (;;) {
+    EventBatch events;
+    if (!receive(events)) break;
+    const Status status = step(events);
+    deliver(std::move(events));
+    if (status.ok()) continue;
+    fail(status);
+    wait_until_closing();
+    return;
+  }
+  end_all(closed_error());
+}
+
+// Takes what arrived, sleeping while there is nothing to do. False: it is time to end.
+bool Loop::receive(EventBatch& events) {
+  {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      const bool is_closing = shared_.state == State::closing;
+      if (is_closing && Clock::now() >= shared_.drain_until) return false;
+      if (!shared_.messages.empty() || !scheduler_->idle()) break;
+      if (is_closing && live_.empty()) return false;
+      if (is_closing && shared_.drain_until != Clock::time_point::max()) {
+        wake_.wait_until(lock, shared_.drain_until);
+      } else {
+        wake_.wait(lock);
+      }
+    }
+    inbox_.swap(shared_.messages);
+  }
+  for (Message& message : inbox_) take(message, events);
+  inbox_.clear();
+  return true;
+}
+
+void Loop::take(Message& message, EventBatch& events) {
+  if (message.command == Command::abort) return take_abort(message.id, events);
+  if (message.command == Command::submit) return take_submit(message, events);
+  if (preparing_.erase(message.id) == 0) return;  // aborted meanwhile
+  if (message.status.ok()) return admit(std::move(message.sequence), events);
+  deliver_error(message.id, message.status, events);
+}
+
+void Loop::take_submit(Message& message, EventBatch& events) {
+  live_.insert(message.id);
+  Sequence& sequence = *message.sequence;
+  if (sequence.request.is_text) {
+    preparing_.insert(message.id);
+    intake_->push(std::move(message.sequence));
+    return;
+  }
+  sequence.tokens = std::move(sequence.request.tokens);
+  admit(std::move(message.sequence), events);
+}
+
+void Loop::take_abort(int64_t id, EventBatch& events) {
+  scheduler_->abort(id, now_ms(), events);
+  if (preparing_.erase(id) == 0) return;
+  Event event;
+  event.kind = Event::Kind::done;
+  event.request = id;
+  event.reason = FinishReason::abort;
+  events.push_back(std::move(event));
+}
+
+void Loop::admit(std::unique_ptr<Sequence> sequence, EventBatch& events) {
+  const size_t n_alternatives =
+      sequence->tokens.size() * static_cast<size_t>(sequence->request.score_top);
+  const size_t needed = n_alternatives * sizeof(TokenLogprob);
+  constexpr size_t k_worth_asking = size_t{64} << 20;
+  if (sequence->is_score() && needed > k_worth_asking) {
+    const size_t free_bytes = runner_->device_info().free_bytes;
+    if (needed > free_bytes / 2) {
+      deliver_error(
+          sequence->id,
+          error(ErrorCode::out_of_memory,
+                "Expected the alternatives of a score to fit the free memory but %zu tokens "
+                "* top %d * %zu bytes = %zu and %zu are free",
+                sequence->tokens.size(), sequence->request.score_top, sizeof(TokenLogprob), needed,
+                free_bytes),
+          events);
+      return;
+    }
+  }
+  if (!sequence->is_score()) {
+    sequence->stream = std::make_unique<TextStream>(model_->tokenizer(), sequence->request.stop);
+  }
+  scheduler_->add(std::move(sequence), now_ms(), events);
+}
+
+Status Loop::prepare(Sequence& sequence) const {
+  Request& request = sequence.request;
+  sequence.tokens =
+      model_->tokenizer().encode(request.text, request.add_special, request.parse_special);
+  request.text = std::string();
+  return {};
+}
+
+Status Loop::step(EventBatch& events) {
+  const Batch& batch = scheduler_->schedule(now_ms(), events);
+  if (batch.empty()) {
+    CHECK(scheduler_->idle());
+    return {};
+  }
+  TRY(runner_->run(batch, draws_));
+  scheduler_->commit(draws_, now_ms(), events);
+  return {};
+}
+
+// Counters first, so that who has seen the last event sees the pages back.
+void Loop::deliver(EventBatch&& events) {
+  int n_ended = 0;
+  for (const Event& event : events) {
+    if (is_last(event) && live_.erase(event.request) > 0) ++n_ended;
+  }
+  if (scheduler_ && scheduler_->idle()) identity_holds_ &= scheduler_->check().ok();
+  publish(n_ended);
+  if (!events.empty()) sink_->deliver(std::move(events));
+}
+
+void Loop::publish(int n_ended) {
+  const std::lock_guard lock(mutex_);
+  EngineStats& stats = shared_.stats;
+  shared_.n_live -= n_ended;
+  if (!scheduler_) return;
+  const KvCache& cache = scheduler_->cache();
+  const SchedulerCounts& counts = scheduler_->counts();
+  stats.running = scheduler_->running();
+  stats.waiting = scheduler_->waiting() + static_cast<int>(preparing_.size());
+  stats.pages_total = cache.total();
+  stats.pages_free = cache.free_count();
+  stats.pages_cached = cache.cached_count();
+  stats.pages_held = cache.held_count();
+  stats.steps = counts.steps;
+  stats.prompt_tokens = counts.prompt_tokens;
+  stats.cached_tokens = counts.cached_tokens;
+  stats.completion_tokens = counts.completion_tokens;
+  stats.preemptions = counts.preemptions;
+  stats.evictions = cache.evictions();
+  stats.finished = counts.finished;
+  stats.aborted = counts.aborted;
+  stats.failed = counts.failed;
+  stats.identity_holds = identity_holds_ && cache.identity_holds();
+}
+
+// The engine has failed: says so to every live request and to all later calls.
+void Loop::fail(const Status& failure) {
+  {
+    const std::lock_guard lock(mutex_);
+    shared_.failure = failure;
+  }
+  end_all(failure);
+}
+
+// The scheduler may be in any state when this is called, so only the ids are trusted: those taken,
+// those in the inbox and those not received yet.
+void Loop::end_all(const Status& status) {
+  for (int pass = 0; pass < 2; ++pass) {
+    for (const Message& message : inbox_) {
+      if (message.command == Command::submit) live_.insert(message.id);
+    }
+    inbox_.clear();
+    const std::lock_guard lock(mutex_);
+    inbox_.swap(shared_.messages);
+  }
+  scheduler_.reset();
+  EventBatch events;
+  for (const int64_t id : live_) deliver_error(id, status, events);
+  {
+    const std::lock_guard lock(mutex_);
+    EngineStats& stats = shared_.stats;
+    stats.failed += static_cast<int64_t>(live_.size());
+    stats.running = stats.waiting = 0;
+    stats.pages_free = stats.pages_total;
+    stats.pages_cached = stats.pages_held = 0;
+  }
+  deliver(std::move(events));
+}
+
+void Loop::wait_until_closing() {
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [this] {
+    shared_.messages.clear();
+    return shared_.state != State::open;
+  });
+}
+
+void Loop::end() {
+  intake_.reset();
+  scheduler_.reset();
+  runner_.reset();
+  model_.reset();
+  std::vector<std::function<void()>> callbacks;
+  {
+    const std::lock_guard lock(mutex_);
+    shared_.state = State::closed;
+    shared_.messages.clear();
+    callbacks.swap(shared_.on_closed);
+  }
+  closed_.notify_all();
+  for (const auto& callback : callbacks) callback();
+}
+
+}  // namespace millrace
