@@ -13,7 +13,7 @@ Result<KvShape> shape_of(const Config& config, DType type) {
   if (type != DType::f32 && type != DType::f16 && type != DType::q8_0) {
     return error(ErrorCode::unsupported,
                  "Expected \"cacheType\" to be f32, f16 or q8_0 on this device but received %s",
-                 name_of(type));
+                 info_of(type).name);
   }
   if (type == DType::q8_0 && config.head_dim % 32 != 0) {
     return error(ErrorCode::unsupported,
@@ -36,7 +36,7 @@ Status too_little_memory(const CacheSize& size, int64_t pages, size_t free_bytes
       "free",
       static_cast<long long>(pages * shape.page_tokens), static_cast<long long>(pages),
       mebibytes(size.page_bytes), shape.page_tokens, shape.layers, shape.kv_heads, shape.head_dim,
-      name_of(shape.dtype), mebibytes(needed), mebibytes(free_bytes));
+      info_of(shape.dtype).name, mebibytes(needed), mebibytes(free_bytes));
 }
 
 }  // namespace
