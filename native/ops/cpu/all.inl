@@ -6,18 +6,20 @@
 #include "ops/cpu/rope.inl"
 #include "ops/cpu/gate.inl"
 #include "ops/cpu/embed.inl"
+#include "ops/cpu/unpack.inl"
+#include "ops/cpu/matmul.inl"
 
 constexpr const char* k_isa_name = V::k_width == 16 ? "avx512" : "avx2";
 
 const Ops k_ops{
     .name = k_isa_name,
-    .packed_bytes = nullptr,
-    .pack = nullptr,
-    .pack_rows = 16,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .pack_rows = k_group_rows,
     .kv_page_bytes = nullptr,
     .embed = embed,
     .norm = norm,
-    .matmul = nullptr,
+    .matmul = matmul,
     .rope = rope,
     .store = nullptr,
     .attention = nullptr,

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/thread-pool.h"
+#include "ops/cpu/packed.h"
 #include "ops/device.h"
 #include "ops/ops.h"
 

@@ -5,6 +5,7 @@
 struct V {
   static constexpr int k_width = 8;
   static constexpr int k_bytes = 4 * k_width;
+  static constexpr int k_tile = 4;  // tokens that a matmul tile keeps in registers
   using f32 = __m256;
   using i32 = __m256i;
   using bytes = __m256i;
@@ -74,7 +75,7 @@ struct V {
   static i32 as_i32(f32 a) { return _mm256_castps_si256(a); }
   static i32 add_i32(i32 a, i32 b) { return _mm256_add_epi32(a, b); }
   static i32 sub_i32(i32 a, i32 b) { return _mm256_sub_epi32(a, b); }
-  template <int N>
+  template <int N>  // shifts left
   static i32 shl_i32(i32 a) { return _mm256_slli_epi32(a, N); }
   static int sum_i32(i32 a) {
     __m128i v = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));

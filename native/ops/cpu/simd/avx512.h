@@ -5,6 +5,7 @@
 struct V {
   static constexpr int k_width = 16;
   static constexpr int k_bytes = 4 * k_width;
+  static constexpr int k_tile = 8;  // tokens that a matmul tile keeps in registers
   using f32 = __m512;
   using i32 = __m512i;
   using bytes = __m512i;
@@ -76,7 +77,7 @@ struct V {
   static i32 as_i32(f32 a) { return _mm512_castps_si512(a); }
   static i32 add_i32(i32 a, i32 b) { return _mm512_add_epi32(a, b); }
   static i32 sub_i32(i32 a, i32 b) { return _mm512_sub_epi32(a, b); }
-  template <int N>
+  template <int N>  // shifts left
   static i32 shl_i32(i32 a) { return _mm512_slli_epi32(a, N); }
   static int sum_i32(i32 a) { return _mm512_reduce_add_epi32(a); }
   static void store_i8(void* p, i32 a) {  // k_width values, each already within a signed byte

@@ -1,0 +1,409 @@
+// The products. Every output is computed by one formula in one order, whatever the number of tokens,
+// the tile and the thread: for a quantized type, with the input of each 32 columns as q * dx,
+//   sum = (sum of code * q) - zero * (sum of q)                      an exact integer, per sub-block
+//   out = fma(sum, d * dx, out), then fma(min, dx * (sum of q), out)   sub-blocks in order of K
+// and out = fma(w, x, out) for every k for a float type. A lane is a row, so nothing is summed across
+// lanes. Few tokens read the packed form; more unpack a panel once for all of them.
+
+// 32 columns of one token's input. minus, sum: [0], [1] of each half, [2] of the whole.
+struct alignas(64) InputBlock {
+  int8_t q[k_block_cols];
+  float scale;
+  int32_t minus[3];  // -(sum of q)
+  float sum[3];      // scale * (sum of q)
+};
+
+// Some blocks of one group of rows, and where their products go.
+struct Strip {
+  const uint8_t* weights;  // of the first block
+  int blocks;
+  bool begins;             // sums start at zero; otherwise they go on from out
+  const float* bias;       // added at the end, or null
+  int lanes;               // rows of the group that exist
+  float* out;
+  int64_t out_stride;
+};
+
+template <int T>
+inline void load_sums(const Strip& strip, F32 (&sums)[k_halves][T]) {
+  for (int h = 0; h < k_halves; h++) {
+    const int lanes = strip.lanes - h * V::k_width;
+    for (int t = 0; t < T; t++) {
+      const float* p = strip.out + t * strip.out_stride + h * V::k_width;
+      sums[h][t] = strip.begins              ? V::zero()
+                   : lanes >= V::k_width     ? V::load(p)
+                                             : V::load_first(p, lanes < 0 ? 0 : lanes);
+    }
+  }
+}
+
+template <int T>
+inline void store_sums(const Strip& strip, F32 (&sums)[k_halves][T]) {
+  for (int h = 0; h < k_halves; h++) {
+    const int lanes = strip.lanes - h * V::k_width;
+    if (lanes <= 0) return;
+    const int n = lanes < V::k_width ? lanes : V::k_width;
+    const F32 bias = strip.bias ? V::load_first(strip.bias + h * V::k_width, n) : V::zero();
+    for (int t = 0; t < T; t++) {
+      const F32 v = strip.bias ? V::add(sums[h][t], bias) : sums[h][t];
+      float* p = strip.out + t * strip.out_stride + h * V::k_width;
+      if (n == V::k_width) V::store(p, v);
+      else V::store_first(p, n, v);
+    }
+  }
+}
+
+// One block of a half: sums[t] += its part for T tokens.
+template <class S, int T>
+[[gnu::always_inline]] inline void add_block(const Strip& strip, const InputBlock* x, int block,
+                                             int half, F32 (&sums)[T]) {
+  constexpr int k_subs = k_block_cols / S::k_sub;
+  constexpr int k_sub_steps = k_steps / k_subs;
+  Bytes w[k_steps];
+  S::codes(strip.weights, block, half, w);
+#pragma GCC unroll 2
+  for (int j = 0; j < k_subs; j++) {
+    const int part = k_subs == 1 ? 2 : j;
+    const F32 d = S::scale(strip.weights, block, j, half);
+    F32 min = V::zero();
+    if constexpr (S::k_min) min = S::min(strip.weights, block, j, half);
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t++) {
+      V::i32 sum = V::splat_i32(0);
+      if constexpr (S::k_zero_log2 >= 0)
+        sum = V::template shl_i32<S::k_zero_log2 >= 0 ? S::k_zero_log2 : 0>(
+            V::splat_i32(x[t].minus[part]));
+      sum = V::template dot<S::k_bits, k_sub_steps>(w + j * k_sub_steps, x[t].q + j * S::k_sub, sum);
+      sums[t] = V::fma(V::to_f32(sum), V::mul(d, V::splat(x[t].scale)), sums[t]);
+      if constexpr (S::k_min) sums[t] = V::fma(min, V::splat(x[t].sum[part]), sums[t]);
+    }
+  }
+}
+
+template <class S, int T>
+void tile(const Strip& strip, const InputBlock* x) {
+  F32 sums[k_halves][T];
+  load_sums(strip, sums);
+  for (int b = 0; b < strip.blocks; b++)
+#pragma GCC unroll 2
+    for (int h = 0; h < k_halves; h++) add_block<S, T>(strip, x + b * T, b, h, sums[h]);
+  store_sums(strip, sums);
+}
+
+// Tokens are taken in tiles of k_tile, then of smaller powers of two.
+constexpr int tile_width(int n) {
+  for (int width = V::k_tile; width > 1; width /= 2)
+    if (n >= width) return width;
+  return 1;
+}
+
+// Calls run.operator()<width>() with the width of a tile.
+template <class F>
+inline void with_width(int width, F&& run) {
+  if (width == 8) {
+    if constexpr (V::k_tile >= 8) run.template operator()<8>();
+  } else if (width == 4) {
+    run.template operator()<4>();
+  } else if (width == 2) {
+    run.template operator()<2>();
+  } else {
+    run.template operator()<1>();
+  }
+}
+
+// The input of a step as the kernels read it, one after the other by tiles; in a tile of T tokens:
+// blocks[block][T] for quantized weights, floats[k][T] for float weights.
+struct Step {
+  const MatmulArgs* args = nullptr;
+  int cols = 0;
+  InputBlock* blocks = nullptr;
+  const float* floats = nullptr;
+  uint8_t* panels = nullptr;  // panel_bytes per worker
+  size_t panel_bytes = 0;
+};
+
+void quantize(const float* x, InputBlock& out) {
+  constexpr int k_parts = k_block_cols / V::k_width;
+  F32 v[k_parts];
+  F32 most = V::zero();
+  for (int i = 0; i < k_parts; i++) {
+    v[i] = V::load(x + i * V::k_width);
+    most = V::max(V::abs(v[i]), most);
+  }
+  const float amax = V::max_of(most);
+  const float inverse = amax > 0 ? 127.0f / amax : 0.0f;
+  V::i32 sums[2] = {V::splat_i32(0), V::splat_i32(0)};
+  for (int i = 0; i < k_parts; i++) {
+    const V::i32 q = V::to_i32(V::mul(v[i], V::splat(inverse)));
+    V::store_i8(out.q + i * V::k_width, q);
+    V::i32& sum = sums[i * 2 / k_parts];
+    sum = V::add_i32(sum, q);
+  }
+  const int low = V::sum_i32(sums[0]), high = V::sum_i32(sums[1]);
+  const int parts[3] = {low, high, low + high};
+  out.scale = amax / 127.0f;
+  for (int i = 0; i < 3; i++) {
+    out.minus[i] = -parts[i];
+    out.sum[i] = out.scale * static_cast<float>(parts[i]);
+  }
+}
+
+// Prepares the tile of tokens that starts at `first`.
+void prepare_tile(const Step& step, int first, int width) {
+  const MatmulArgs& args = *step.args;
+  if (step.blocks) {
+    const int n_blocks = step.cols / k_block_cols;
+    InputBlock* out = step.blocks + int64_t(first) * n_blocks;
+    for (int t = 0; t < width; t++) {
+      const float* x = args.x + (first + t) * args.x_stride;
+      for (int b = 0; b < n_blocks; b++) quantize(x + b * k_block_cols, out[b * width + t]);
+    }
+  }
+  if (step.floats && step.floats != args.x) {
+    float* out = const_cast<float*>(step.floats) + int64_t(first) * step.cols;
+    for (int t = 0; t < width; t++) {
+      const float* x = args.x + (first + t) * args.x_stride;
+      for (int k = 0; k < step.cols; k++) out[int64_t(k) * width + t] = x[k];
+    }
+  }
+}
+
+constexpr int k_unit_groups = 4;       // groups of one piece of work
+constexpr int k_chunk_tokens = 128;    // tokens of one piece of work; a multiple of k_tile
+constexpr int k_direct_tokens = 16;     // up to so many tokens read the packed form
+constexpr int k_panel_blocks = 32;     // blocks unpacked at a time: codes fit the first cache
+constexpr size_t k_panel_bytes = k_panel_blocks * k_panel_block_bytes;
+
+// A piece of work: some groups of one product for some tokens.
+struct Piece {
+  const Product* product = nullptr;
+  int group = 0, n_groups = 0;
+  int token = 0, n_tokens = 0;
+  int worker = 0;
+};
+using Run = void (*)(const Step&, const Piece&);
+
+inline Strip strip_of(const Step& step, const Piece& piece, int group) {
+  const Product& product = *piece.product;
+  const Weight& w = product.weight;
+  const int row = group * k_group_rows;
+  const int64_t stride = product.out_stride ? product.out_stride : w.rows;
+  Strip strip;
+  strip.weights = static_cast<const uint8_t*>(w.data) + group * group_bytes(w.dtype, step.cols);
+  strip.blocks = step.cols / k_block_cols;
+  strip.begins = true;
+  strip.bias = product.bias ? product.bias + row : nullptr;
+  strip.lanes = w.rows - row < k_group_rows ? w.rows - row : k_group_rows;
+  strip.out = product.out + piece.token * stride + row;
+  strip.out_stride = stride;
+  return strip;
+}
+
+// All tiles of the piece's tokens, with weights from S; x starts at block `block`.
+template <class S>
+void run_tiles(const Step& step, const Piece& piece, Strip strip, int block) {
+  const int n_blocks = step.cols / k_block_cols;
+  for (int t = 0; t < piece.n_tokens;) {
+    const int width = tile_width(piece.n_tokens - t);
+    const InputBlock* x = step.blocks + int64_t(piece.token + t) * n_blocks + block * width;
+    with_width(width, [&]<int T>() { tile<S, T>(strip, x); });
+    strip.out += width * strip.out_stride;
+    t += width;
+  }
+}
+
+template <class S>
+void run_direct(const Step& step, const Piece& piece) {
+  for (int g = 0; g < piece.n_groups; g++)
+    run_tiles<S>(step, piece, strip_of(step, piece, piece.group + g), 0);
+}
+
+// Unpacks k_panel_blocks of one group, uses them for all tokens, then the next group: the panel stays
+// in the first cache, this part of the input in the second. Sums rest in the output between parts.
+template <class S>
+void run_panels(const Step& step, const Piece& piece) {
+  uint8_t* panel = step.panels + piece.worker * step.panel_bytes;
+  const int n_blocks = step.cols / k_block_cols;
+  for (int b = 0; b < n_blocks; b += k_panel_blocks) {
+    const int count = n_blocks - b < k_panel_blocks ? n_blocks - b : k_panel_blocks;
+    for (int g = 0; g < piece.n_groups; g++) {
+      Strip strip = strip_of(step, piece, piece.group + g);
+      unpack_panel<S>(strip.weights, b, count, panel);
+      strip.weights = panel;
+      strip.blocks = count;
+      strip.begins = b == 0;
+      if (b + count < n_blocks) strip.bias = nullptr;
+      run_tiles<PanelOf<S>>(step, piece, strip, b);
+    }
+  }
+}
+
+// Float weights.
+template <DType Type>
+struct Floats {
+  static constexpr int k_size = float_bytes(Type);
+  static F32 load(const uint8_t* p) {
+    if constexpr (Type == DType::f16) return V::load_f16(p);
+    if constexpr (Type == DType::bf16) return V::load_bf16(p);
+    return V::load(reinterpret_cast<const float*>(p));
+  }
+};
+
+// G groups at once, so that enough sums are on their way when there is one token.
+template <class S, int G, int T>
+void tile_floats(const Strip* strips, const float* x, int cols) {
+  F32 sums[G][k_halves][T];
+  for (int g = 0; g < G; g++) load_sums(strips[g], sums[g]);
+  int64_t at = 0;
+  for (int k = 0; k < cols; k++, x += T) {
+#pragma GCC unroll 2
+    for (int h = 0; h < k_halves; h++, at += S::k_size * V::k_width) {
+#pragma GCC unroll 4
+      for (int g = 0; g < G; g++) {
+        const F32 w = S::load(strips[g].weights + at);
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) sums[g][h][t] = V::fma(w, V::splat(x[t]), sums[g][h][t]);
+      }
+    }
+  }
+  for (int g = 0; g < G; g++) store_sums(strips[g], sums[g]);
+}
+
+template <class S>
+void run_floats(const Step& step, const Piece& piece) {
+  Strip strips[k_unit_groups];
+  for (int g = 0; g < piece.n_groups; g++) strips[g] = strip_of(step, piece, piece.group + g);
+  for (int t = 0; t < piece.n_tokens;) {
+    const int width = tile_width(piece.n_tokens - t);
+    const float* x = step.floats + int64_t(piece.token + t) * step.cols;
+    if (width == 1 && piece.n_groups == k_unit_groups) {
+      tile_floats<S, k_unit_groups, 1>(strips, x, step.cols);
+    } else {
+      for (int g = 0; g < piece.n_groups; g++)
+        with_width(width, [&]<int T>() { tile_floats<S, 1, T>(strips + g, x, step.cols); });
+    }
+    for (Strip& strip : strips) strip.out += width * strip.out_stride;
+    t += width;
+  }
+}
+
+// A weight in the file's own form: each row decoded, then multiplied in one order of additions.
+float dot_floats(const float* a, const float* b, int n) {
+  F32 sums[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  constexpr int k_run = 4 * V::k_width;
+  int i = 0;
+  for (; i + k_run <= n; i += k_run)
+    for (int j = 0; j < 4; j++)
+      sums[j] = V::fma(V::load(a + i + j * V::k_width), V::load(b + i + j * V::k_width), sums[j]);
+  for (; i < n; i += V::k_width) {
+    const int left = std::min(n - i, V::k_width);
+    sums[0] = V::fma(V::load_first(a + i, left), V::load_first(b + i, left), sums[0]);
+  }
+  return V::sum(V::add(V::add(sums[0], sums[1]), V::add(sums[2], sums[3])));
+}
+
+void run_plain(const Step& step, const Piece& piece) {
+  const Product& product = *piece.product;
+  const Weight& w = product.weight;
+  const int64_t stride = product.out_stride ? product.out_stride : w.rows;
+  float* values = reinterpret_cast<float*>(step.panels + piece.worker * step.panel_bytes);
+  const int first = piece.group * k_group_rows;
+  const int last = std::min(w.rows, first + piece.n_groups * k_group_rows);
+  for (int row = first; row < last; row++) {
+    decode_row(w.dtype, static_cast<const uint8_t*>(w.data) + row * w.row_bytes, w.cols, values);
+    for (int t = piece.token; t < piece.token + piece.n_tokens; t++) {
+      const float sum = dot_floats(values, step.args->x + t * step.args->x_stride, w.cols);
+      product.out[t * stride + row] = product.bias ? sum + product.bias[row] : sum;
+    }
+  }
+}
+
+Run run_of(const Weight& w, int n_tokens) {
+  if (w.layout == Weight::Layout::plain) return run_plain;
+  if (w.dtype == DType::f32) return run_floats<Floats<DType::f32>>;
+  if (w.dtype == DType::f16) return run_floats<Floats<DType::f16>>;
+  if (w.dtype == DType::bf16) return run_floats<Floats<DType::bf16>>;
+  return with_source(w.dtype, [&]<class S>() -> Run {
+    return n_tokens <= k_direct_tokens ? run_direct<S> : run_panels<S>;
+  });
+}
+
+// Reserves what the step needs, in one block of scratch. False when memory was refused.
+bool reserve(Queue& queue, Step& step) {
+  const MatmulArgs& args = *step.args;
+  bool is_quantized = false, is_float = false, is_plain = false;
+  for (int i = 0; i < args.count; i++) {
+    const Weight& w = args.products[i].weight;
+    if (w.layout == Weight::Layout::plain) is_plain = true;
+    else if (float_bytes(w.dtype)) is_float = true;
+    else is_quantized = true;
+  }
+  const size_t n = static_cast<size_t>(args.n);
+  const size_t blocks = is_quantized ? n * (step.cols / k_block_cols) * sizeof(InputBlock) : 0;
+  const size_t floats = is_float ? (n * step.cols * sizeof(float) + 63) / 64 * 64 : 0;
+  step.panel_bytes = k_panel_bytes;
+  if (is_plain) step.panel_bytes += (size_t(step.cols) * sizeof(float) + 63) / 64 * 64;
+  const size_t panels = static_cast<size_t>(queue.pool().size()) * step.panel_bytes;
+  uint8_t* p = static_cast<uint8_t*>(queue.scratch(blocks + floats + panels));
+  if (!p) return false;
+  if (is_quantized) step.blocks = reinterpret_cast<InputBlock*>(p);
+  if (is_float) step.floats = args.n == 1 ? args.x : reinterpret_cast<float*>(p + blocks);
+  step.panels = p + blocks + floats;
+  return true;
+}
+
+void prepare(Queue& queue, const Step& step) {
+  const int n = step.args->n;
+  if (!step.blocks && (!step.floats || step.floats == step.args->x)) return;
+  const int n_tiles = (n + V::k_tile - 1) / V::k_tile;
+  auto body = [&](int begin, int end, int) {
+    const int stop = std::min(end * V::k_tile, n);
+    for (int t = begin * V::k_tile; t < stop;) {
+      const int width = tile_width(stop - t);
+      prepare_tile(step, t, width);
+      t += width;
+    }
+  };
+  if (n_tiles == 1) body(0, 1, 0);
+  else queue.pool().parallel_for(n_tiles, 1, body);
+}
+
+// Units of one product for one chunk of tokens.
+inline int units_of(const Weight& w) {
+  return (w.rows + k_unit_groups * k_group_rows - 1) / (k_unit_groups * k_group_rows);
+}
+
+void matmul(Queue& queue, const MatmulArgs& args) {
+  if (args.n <= 0 || args.count <= 0) return;
+  Step step;
+  step.args = &args;
+  step.cols = args.products[0].weight.cols;
+  if (!reserve(queue, step)) return;
+  prepare(queue, step);
+  Run runs[3];
+  int ends[3];  // of the units of each product
+  for (int i = 0; i < args.count; i++) {
+    runs[i] = run_of(args.products[i].weight, args.n);
+    ends[i] = (i ? ends[i - 1] : 0) + units_of(args.products[i].weight);
+  }
+  const int units = ends[args.count - 1];
+  const int chunks = (args.n + k_chunk_tokens - 1) / k_chunk_tokens;
+  const int grain = std::max(1, chunks > 1 ? 1 : units / (queue.pool().size() * 16));
+  queue.pool().parallel_for(units * chunks, grain, [&](int begin, int end, int worker) {
+    for (int i = begin; i < end; i++) {
+      const int unit = i % units;
+      int p = 0;
+      while (unit >= ends[p]) p++;
+      const Product& product = args.products[p];
+      Piece piece;
+      piece.product = &product;
+      piece.worker = worker;
+      piece.group = (unit - (p ? ends[p - 1] : 0)) * k_unit_groups;
+      const int groups = (product.weight.rows + k_group_rows - 1) / k_group_rows;
+      piece.n_groups = std::min(k_unit_groups, groups - piece.group);
+      piece.token = i / units * k_chunk_tokens;
+      piece.n_tokens = std::min(k_chunk_tokens, args.n - piece.token);
+      runs[p](step, piece);
+    }
+  });
+}

@@ -1,0 +1,132 @@
+#include "ops/cpu/packed.h"
+
+#include <cstring>
+
+namespace millrace {
+namespace {
+
+using Word = uint32_t;  // four codes of one row: one step
+
+Word load_word(const uint8_t* p) {
+  Word word;
+  std::memcpy(&word, p, sizeof word);
+  return word;
+}
+
+// `Bits` bits of every code from position From, as a word per step, into the planes of one row.
+template <int Bits, int From>
+void store_planes(const Word* steps, uint8_t* planes) {
+  constexpr int k_planes = Bits;  // eight steps of Bits bits in bytes of eight
+  constexpr Word k_mask = 0x01010101u * ((1u << Bits) - 1);
+  for (int t = 0; t < k_planes; t++) {
+    Word word = 0;
+    for (int i = 0; t + i * k_planes < 8; i++)
+      word |= ((steps[t + i * k_planes] >> From) & k_mask) << (i * Bits);
+    std::memcpy(planes + t * k_plane_bytes, &word, sizeof word);
+  }
+}
+
+// 32 codes of one row into the planes of a block.
+template <int Bits>
+void store_codes(const uint8_t* codes, int row, uint8_t* out) {
+  Word steps[8];
+  for (int s = 0; s < 8; s++) steps[s] = load_word(codes + 4 * s);
+  out += 4 * row;
+  if constexpr (Bits == 8)
+    for (int s = 0; s < 8; s++) std::memcpy(out + s * k_plane_bytes, &steps[s], sizeof(Word));
+  if constexpr (Bits >= 4 && Bits <= 6) store_planes<4, 0>(steps, out);
+  if constexpr (Bits == 2 || Bits == 3) store_planes<2, 0>(steps, out);
+  if constexpr (Bits == 3) store_planes<1, 2>(steps, out + 2 * k_plane_bytes);
+  if constexpr (Bits == 5) store_planes<1, 4>(steps, out + 4 * k_plane_bytes);
+  if constexpr (Bits == 6) store_planes<2, 4>(steps, out + 4 * k_plane_bytes);
+}
+
+void store_half(uint16_t half, uint8_t* out) { std::memcpy(out, &half, sizeof half); }
+
+// The scales of one row of a unit.
+template <class Block, DType Type>
+void store_scales(const BlockCodes& codes, int row, uint8_t* out) {
+  constexpr Form form = form_of(Type);
+  if constexpr (form.scales == Scales::bf16) {
+    store_half(f32_to_bf16(codes.d), out + 2 * row);
+  } else {
+    store_half(f32_to_f16(codes.d), out + 2 * row);
+  }
+  if constexpr (form.has_min)
+    store_half(f32_to_f16(form.scales == Scales::super ? codes.dmin : -codes.dmin),
+               out + 2 * (k_group_rows + row));
+  if constexpr (form.scales == Scales::super) {
+    uint8_t* bytes = out + (form.has_min ? 4 : 2) * k_group_rows + row;
+    for (int s = 0; s < k_subs<Block>; s++) {
+      bytes[s * k_group_rows] = static_cast<uint8_t>(codes.sub_scale[s]);
+      if (form.has_min)
+        bytes[(k_subs<Block> + s) * k_group_rows] = static_cast<uint8_t>(codes.sub_min[s]);
+    }
+  }
+}
+
+template <class Block, DType Type>
+void pack_row(const uint8_t* plain, int cols, int row, uint8_t* group) {
+  constexpr Form form = form_of(Type);
+  const Block* blocks = reinterpret_cast<const Block*>(plain);
+  for (int u = 0; u < cols / Block::k_values; u++, group += unit_bytes(form)) {
+    BlockCodes codes;
+    split(blocks[u], codes);
+    if constexpr (form.bits == 8)
+      for (int i = 0; i < Block::k_values; i++)
+        codes.code[i] = static_cast<uint8_t>(Block::level(codes.code[i]));
+    store_scales<Block, Type>(codes, row, group);
+    uint8_t* out = group + unit_scale_bytes(form);
+    for (int i = 0; i < Block::k_values; i += k_block_cols, out += form.bits * k_plane_bytes)
+      store_codes<form.bits>(codes.code + i, row, out);
+  }
+}
+
+void pack_float_row(const uint8_t* plain, int size, int cols, int row, uint8_t* group) {
+  for (int k = 0; k < cols; k++)
+    std::memcpy(group + (k * k_group_rows + row) * size, plain + k * size, size_t(size));
+}
+
+void pack_row_of(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* group) {
+  switch (dtype) {
+    case DType::q4_0: return pack_row<Q40, DType::q4_0>(plain, cols, row, group);
+    case DType::q4_1: return pack_row<Q41, DType::q4_1>(plain, cols, row, group);
+    case DType::q5_0: return pack_row<Q50, DType::q5_0>(plain, cols, row, group);
+    case DType::q5_1: return pack_row<Q51, DType::q5_1>(plain, cols, row, group);
+    case DType::q8_0: return pack_row<Q80, DType::q8_0>(plain, cols, row, group);
+    case DType::q2_k: return pack_row<Q2K, DType::q2_k>(plain, cols, row, group);
+    case DType::q3_k: return pack_row<Q3K, DType::q3_k>(plain, cols, row, group);
+    case DType::q4_k: return pack_row<Q4K, DType::q4_k>(plain, cols, row, group);
+    case DType::q5_k: return pack_row<Q5K, DType::q5_k>(plain, cols, row, group);
+    case DType::q6_k: return pack_row<Q6K, DType::q6_k>(plain, cols, row, group);
+    case DType::iq4_nl: return pack_row<Iq4Nl, DType::iq4_nl>(plain, cols, row, group);
+    case DType::iq4_xs: return pack_row<Iq4Xs, DType::iq4_xs>(plain, cols, row, group);
+    case DType::mxfp4: return pack_row<Mxfp4, DType::mxfp4>(plain, cols, row, group);
+    default: return pack_float_row(plain, float_bytes(dtype), cols, row, group);
+  }
+}
+
+bool is_packable(DType dtype, int cols) {
+  if (float_bytes(dtype)) return true;
+  const Form form = form_of(dtype);
+  return form.bits && cols % unit_cols(form) == 0;
+}
+
+}  // namespace
+
+size_t packed_bytes(DType dtype, int rows, int cols) {
+  if (!is_packable(dtype, cols)) return 0;
+  return size_t((rows + k_group_rows - 1) / k_group_rows) * group_bytes(dtype, cols);
+}
+
+void pack(const Weight& plain, void* packed, int first_row, int n_rows) {
+  const size_t bytes = group_bytes(plain.dtype, plain.cols);
+  const uint8_t* rows = static_cast<const uint8_t*>(plain.data);
+  for (int row = first_row; row < first_row + n_rows; row++) {
+    uint8_t* group = static_cast<uint8_t*>(packed) + row / k_group_rows * bytes;
+    if (row % k_group_rows == 0 && row + k_group_rows > plain.rows) std::memset(group, 0, bytes);
+    pack_row_of(plain.dtype, rows + row * plain.row_bytes, plain.cols, row % k_group_rows, group);
+  }
+}
+
+}  // namespace millrace
