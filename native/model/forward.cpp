@@ -37,18 +37,30 @@ void attend(const Config& config, const Layer& layer, Device& device, const Atte
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
   const int head_dim = config.head_dim;
-  ops.matmul(queue, {s.normed, config.dim, s.n, 3,
-                     {{layer.wq, layer.bq, w.q, 0}, {layer.wk, layer.bk, w.k, 0},
-                      {layer.wv, layer.bv, w.v, 0}}});
+  ops.matmul(
+      queue,
+      {s.normed,
+       config.dim,
+       s.n,
+       3,
+       {{layer.wq, layer.bq, w.q, 0}, {layer.wk, layer.bk, w.k, 0}, {layer.wv, layer.bv, w.v, 0}}});
   if (layer.q_norm)
-    ops.norm(queue, {w.q, nullptr, layer.q_norm, w.q, s.n * config.n_heads, head_dim,
-                     config.norm_eps});
+    ops.norm(queue,
+             {w.q, nullptr, layer.q_norm, w.q, s.n * config.n_heads, head_dim, config.norm_eps});
   if (layer.k_norm)
-    ops.norm(queue, {w.k, nullptr, layer.k_norm, w.k, s.n * config.n_kv_heads, head_dim,
-                     config.norm_eps});
+    ops.norm(queue,
+             {w.k, nullptr, layer.k_norm, w.k, s.n * config.n_kv_heads, head_dim, config.norm_eps});
   const Rope& rope = config.rope;
-  RopeArgs turn{w.q, config.q_dim(), s.n, config.n_heads, head_dim, rope.rotary, rope.adjacent,
-                step.positions, rope.inv_freq.data(), rope.magnitude};
+  RopeArgs turn{w.q,
+                config.q_dim(),
+                s.n,
+                config.n_heads,
+                head_dim,
+                rope.rotary,
+                rope.adjacent,
+                step.positions,
+                rope.inv_freq.data(),
+                rope.magnitude};
   ops.rope(queue, turn);
   turn.x = w.k;
   turn.x_stride = config.kv_dim();
@@ -77,13 +89,16 @@ void feed_forward(const Config& config, const Layer& layer, Device& device, Work
   Queue& queue = device.queue();
   ops.matmul(queue, {s.attended, config.q_dim(), s.n, 1, {{layer.wo, layer.bo, w.delta, 0}}});
   ops.norm(queue, {s.x, w.delta, layer.ffn_norm, s.normed, s.n, config.dim, config.norm_eps});
-  ops.matmul(queue, {s.normed, config.dim, s.n, 2,
-                     {{layer.gate, layer.gate_bias, w.gate, 0},
-                      {layer.up, layer.up_bias, w.up, 0}}});
-  ops.gate(queue, {w.gate, w.up, w.gate, static_cast<int64_t>(s.n) * config.hidden_dim,
-                   config.act});
-  ops.matmul(queue, {w.gate, config.hidden_dim, s.n, 1,
-                     {{layer.down, layer.down_bias, w.delta, 0}}});
+  ops.matmul(queue,
+             {s.normed,
+              config.dim,
+              s.n,
+              2,
+              {{layer.gate, layer.gate_bias, w.gate, 0}, {layer.up, layer.up_bias, w.up, 0}}});
+  ops.gate(queue,
+           {w.gate, w.up, w.gate, static_cast<int64_t>(s.n) * config.hidden_dim, config.act});
+  ops.matmul(queue,
+             {w.gate, config.hidden_dim, s.n, 1, {{layer.down, layer.down_bias, w.delta, 0}}});
 }
 
 }  // namespace
@@ -130,8 +145,17 @@ Status forward(const Config& config, const Weights& weights, Device& device, KvC
     const bool last = i + 1 == config.n_layers;
     ops.norm(queue, {s.x, i == 0 ? nullptr : w.delta, layer.attention_norm, s.normed, s.n,
                      config.dim, config.norm_eps});
-    const AttentionArgs attention{cache, i, w.q, config.q_dim(), s.attended, config.q_dim(),
-                                  config.n_heads, config.attention_scale, 0, 0.0f, step.spans,
+    const AttentionArgs attention{cache,
+                                  i,
+                                  w.q,
+                                  config.q_dim(),
+                                  s.attended,
+                                  config.q_dim(),
+                                  config.n_heads,
+                                  config.attention_scale,
+                                  0,
+                                  0.0f,
+                                  step.spans,
                                   step.n_spans};
     const bool wanted = !last || step.n_outputs > 0;
     attend(config, layer, device, attention, step, w, s, wanted);
@@ -140,8 +164,8 @@ Status forward(const Config& config, const Weights& weights, Device& device, KvC
     feed_forward(config, layer, device, w, s);
   }
   ops.norm(queue, {s.x, w.delta, weights.output_norm, s.normed, s.n, config.dim, config.norm_eps});
-  ops.matmul(queue, {s.normed, config.dim, s.n, 1,
-                     {{weights.head, weights.head_bias, w.logits, 0}}});
+  ops.matmul(queue,
+             {s.normed, config.dim, s.n, 1, {{weights.head, weights.head_bias, w.logits, 0}}});
   return device.finish();
 }
 

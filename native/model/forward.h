@@ -14,10 +14,10 @@ namespace millrace {
 
 // One step, packed: rows of all spans one after another. Arrays live until forward returns.
 struct StepInput {
-  const int32_t* tokens;       // [n]
-  const int32_t* positions;    // [n]
+  const int32_t* tokens;     // [n]
+  const int32_t* positions;  // [n]
   int n;
-  const Span* spans;           // cover the n rows in order
+  const Span* spans;  // cover the n rows in order
   int n_spans;
   const int32_t* output_rows;  // [n_outputs] rows whose logits are wanted, rising
   int n_outputs;

@@ -20,9 +20,8 @@ std::string quantization_of(const ModelFile& file) {
   std::map<DType, int64_t> weights;
   for (const TensorEntry& tensor : file.tensors())
     if (tensor.shape.size() >= 2) weights[tensor.dtype] += tensor.values();
-  const auto most = std::max_element(weights.begin(), weights.end(), [](auto& a, auto& b) {
-    return a.second < b.second;
-  });
+  const auto most = std::max_element(weights.begin(), weights.end(),
+                                     [](auto& a, auto& b) { return a.second < b.second; });
   if (most == weights.end()) return "";
   const std::string type = info_of(most->first).name;
   const int64_t file_type = file.metadata().integer_or("general.file_type", -1);

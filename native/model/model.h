@@ -19,8 +19,8 @@ struct ModelInfo {
   std::string name;
   std::string architecture;
   int64_t parameters = 0;
-  std::string quantization;   // the type that holds most weights, e.g. "Q4_0", or a mix: "Q4_K_M"
-  int64_t size_bytes = 0;     // of the file or files
+  std::string quantization;  // the type that holds most weights, e.g. "Q4_0", or a mix: "Q4_K_M"
+  int64_t size_bytes = 0;    // of the file or files
   int context_length = 0;
   int vocab_size = 0;
   int embedding_length = 0;
@@ -47,8 +47,7 @@ class Model {
   bool vocabulary_only() const { return vocabulary_only_; }
 
   // The weights as this device's table reads them; made at the first call, then shared.
-  Result<std::shared_ptr<const Weights>> weights(Device& device,
-                                                 const LoadHooks& hooks = {}) const;
+  Result<std::shared_ptr<const Weights>> weights(Device& device, const LoadHooks& hooks = {}) const;
 
  private:
   ModelInfo info_;

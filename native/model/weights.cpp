@@ -11,13 +11,12 @@ namespace {
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i)
-    text += (i ? ", " : "") + std::to_string(shape[i]);
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
   return text + "]";
 }
 
-// Reads tensors of one file for one device; keeps the first error, so that the list of tensors below
-// stays a list.
+// Reads tensors of one file for one device; keeps the first error, so that the list of tensors
+// below stays a list.
 class Loader {
  public:
   Loader(const ModelFile& file, Device& device, const LoadHooks& hooks, int n_tensors)

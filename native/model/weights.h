@@ -1,7 +1,8 @@
 #pragma once
 // The tensors of one model as one operator table reads them: packed copies or views of the file.
-// Invariant: shapes agree with the Config; nothing points into memory this object does not keep alive.
-// Threads: made by a job thread, then immutable and shared by every engine with the same table.
+// Invariant: shapes agree with the Config; nothing points into memory this object does not keep
+// alive. Threads: made by a job thread, then immutable and shared by every engine with the same
+// table.
 
 #include <functional>
 #include <memory>
@@ -17,13 +18,13 @@ namespace millrace {
 struct Layer {
   const float* attention_norm = nullptr;  // [dim]
   Weight wq, wk, wv, wo;
-  const float* bq = nullptr;              // [q_dim] or null; likewise below
+  const float* bq = nullptr;  // [q_dim] or null; likewise below
   const float* bk = nullptr;
   const float* bv = nullptr;
   const float* bo = nullptr;
-  const float* q_norm = nullptr;          // [head_dim] or null
+  const float* q_norm = nullptr;  // [head_dim] or null
   const float* k_norm = nullptr;
-  const float* ffn_norm = nullptr;        // [dim]
+  const float* ffn_norm = nullptr;  // [dim]
   Weight gate, up, down;
   const float* gate_bias = nullptr;
   const float* up_bias = nullptr;
@@ -43,12 +44,12 @@ class Weights {
                                                      const Config& config, Device& device,
                                                      const LoadHooks& hooks);
 
-  Weight embedding;                      // plain
-  const float* output_norm = nullptr;    // [dim]
-  Weight head;                           // [vocab_size, dim]
+  Weight embedding;                    // plain
+  const float* output_norm = nullptr;  // [dim]
+  Weight head;                         // [vocab_size, dim]
   const float* head_bias = nullptr;
   std::vector<Layer> layers;
-  size_t packed_bytes = 0;               // memory held beside the file
+  size_t packed_bytes = 0;  // memory held beside the file
 
  private:
   std::shared_ptr<const ModelFile> file_;

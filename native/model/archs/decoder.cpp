@@ -34,9 +34,9 @@ class Keys {
     auto value = metadata_.number(name);
     if (!value.ok()) return static_cast<float>(fail(value.status()));
     if (!std::isfinite(*value) || *value <= 0)
-      return static_cast<float>(fail(error(
-          ErrorCode::bad_file, "Expected %s to be a positive number but found %g", name.c_str(),
-          *value)));
+      return static_cast<float>(
+          fail(error(ErrorCode::bad_file, "Expected %s to be a positive number but found %g",
+                     name.c_str(), *value)));
     return static_cast<float>(*value);
   }
 
@@ -68,8 +68,9 @@ Status refuse_other_blocks(const Keys& keys) {
   return {};
 }
 
-// Peng et al., "YaRN", 2023: low frequencies are divided by the factor, high ones kept, with a linear
-// ramp between the dimensions that turn beta_slow and beta_fast times within the original context.
+// Peng et al., "YaRN", 2023: low frequencies are divided by the factor, high ones kept, with a
+// linear ramp between the dimensions that turn beta_slow and beta_fast times within the original
+// context.
 void apply_yarn(Rope& rope, float base, float factor, int original_positions) {
   constexpr double k_beta_fast = 32.0, k_beta_slow = 1.0;
   const auto dimension_of = [&](double turns) {
@@ -107,12 +108,11 @@ Status apply_scaling(Rope& rope, Keys& keys, float base, int context) {
         keys.integer("rope.scaling.original_context_length", 1, k_max_positions, context);
     TRY(keys.status());
     apply_yarn(rope, base, factor, original);
-    rope.magnitude = (1.0f + 0.1f * std::log(factor)) *
-                     keys.positive("rope.scaling.attn_factor", 1.0f);
+    rope.magnitude =
+        (1.0f + 0.1f * std::log(factor)) * keys.positive("rope.scaling.attn_factor", 1.0f);
     return keys.status();
   }
-  return error(ErrorCode::unsupported,
-               "Expected %s to be none, linear or yarn but found \"%s\"",
+  return error(ErrorCode::unsupported, "Expected %s to be none, linear or yarn but found \"%s\"",
                keys.name("rope.scaling.type").c_str(), type.c_str());
 }
 
@@ -122,14 +122,18 @@ Status apply_factors(Rope& rope, const ModelFile& file) {
   if (!entry) return {};
   const auto n = static_cast<int64_t>(rope.inv_freq.size());
   if (entry->shape != std::vector<int64_t>{n} || entry->dtype != DType::f32)
-    return error(ErrorCode::bad_file, "Expected tensor \"rope_freqs.weight\" to hold %lld F32 "
-                 "values", static_cast<long long>(n));
+    return error(ErrorCode::bad_file,
+                 "Expected tensor \"rope_freqs.weight\" to hold %lld F32 "
+                 "values",
+                 static_cast<long long>(n));
   std::vector<float> factors(rope.inv_freq.size());
   decode_row(entry->dtype, entry->data, n, factors.data());
   for (size_t i = 0; i < factors.size(); ++i) {
     if (!std::isfinite(factors[i]) || factors[i] <= 0)
-      return error(ErrorCode::bad_file, "Expected rope_freqs.weight[%zu] to be positive but found "
-                   "%g", i, static_cast<double>(factors[i]));
+      return error(ErrorCode::bad_file,
+                   "Expected rope_freqs.weight[%zu] to be positive but found "
+                   "%g",
+                   i, static_cast<double>(factors[i]));
     rope.inv_freq[i] /= factors[i];
   }
   return {};
@@ -157,19 +161,25 @@ Status read_heads(Keys& keys, Config& config) {
   config.n_heads = keys.integer("attention.head_count", 1, k_max_width);
   config.n_kv_heads = keys.integer("attention.head_count_kv", 1, k_max_width, config.n_heads);
   TRY(keys.status());
-  config.head_dim = keys.integer("attention.key_length", 2, 4096,
-                                 std::max(1, config.dim / config.n_heads));
+  config.head_dim =
+      keys.integer("attention.key_length", 2, 4096, std::max(1, config.dim / config.n_heads));
   const int value_dim = keys.integer("attention.value_length", 2, 4096, config.head_dim);
   TRY(keys.status());
   if (config.n_heads % config.n_kv_heads != 0)
-    return error(ErrorCode::bad_file, "Expected attention.head_count (%d) to be a multiple of "
-                 "attention.head_count_kv (%d)", config.n_heads, config.n_kv_heads);
+    return error(ErrorCode::bad_file,
+                 "Expected attention.head_count (%d) to be a multiple of "
+                 "attention.head_count_kv (%d)",
+                 config.n_heads, config.n_kv_heads);
   if (value_dim != config.head_dim)
-    return error(ErrorCode::unsupported, "attention.value_length (%d) differs from "
-                 "attention.key_length (%d)", value_dim, config.head_dim);
+    return error(ErrorCode::unsupported,
+                 "attention.value_length (%d) differs from "
+                 "attention.key_length (%d)",
+                 value_dim, config.head_dim);
   if (static_cast<int64_t>(config.n_heads) * config.head_dim > k_max_width)
-    return error(ErrorCode::bad_file, "attention.head_count (%d) times the head width (%d) exceeds "
-                 "%d", config.n_heads, config.head_dim, k_max_width);
+    return error(ErrorCode::bad_file,
+                 "attention.head_count (%d) times the head width (%d) exceeds "
+                 "%d",
+                 config.n_heads, config.head_dim, k_max_width);
   return {};
 }
 
@@ -179,8 +189,10 @@ Status read_vocabulary_size(const ModelFile& file, Config& config) {
     return error(ErrorCode::bad_file, "the model file has no tensor \"token_embd.weight\"");
   if (table->shape.size() != 2 || table->shape[0] != config.dim || table->shape[1] < 1 ||
       table->shape[1] > (1 << 24))
-    return error(ErrorCode::bad_file, "Expected tensor \"token_embd.weight\" to have %d columns and "
-                 "at most 2^24 rows", config.dim);
+    return error(ErrorCode::bad_file,
+                 "Expected tensor \"token_embd.weight\" to have %d columns and "
+                 "at most 2^24 rows",
+                 config.dim);
   config.vocab_size = static_cast<int>(table->shape[1]);
   return {};
 }

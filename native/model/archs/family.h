@@ -24,5 +24,4 @@ Result<Config> configure(const ModelFile& file);
 // The usual decoder's keys, under "<family>." in the metadata.
 Result<Config> configure_decoder(const Family& family, const ModelFile& file);
 
-
 }  // namespace millrace

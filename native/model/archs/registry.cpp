@@ -20,8 +20,10 @@ Result<Config> configure(const ModelFile& file) {
     if (*name == family.name) return configure_decoder(family, file);
     known += (known.empty() ? "" : ", ") + std::string(family.name);
   }
-  return error(ErrorCode::unsupported, "Expected general.architecture to be one of %s but found "
-               "\"%s\"", known.c_str(), std::string(*name).c_str());
+  return error(ErrorCode::unsupported,
+               "Expected general.architecture to be one of %s but found "
+               "\"%s\"",
+               known.c_str(), std::string(*name).c_str());
 }
 
 }  // namespace millrace
