@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { probe } from '../../support/probe.ts'
+import { probe } from '../../support/probe.js'
 
 test('every error code has the kebab-case name of its enumerator', () => {
   const header = readFileSync('native/base/result.h', 'utf8')

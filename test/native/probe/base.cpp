@@ -1,10 +1,9 @@
 // Probe of the base floor.
 
-#include <napi.h>
-
 #include <iterator>
 
 #include "base/result.h"
+#include "probe.h"
 
 namespace millrace {
 
