@@ -16,24 +16,14 @@ bool ends_answer(const Request& request, const Limits& limits, int32_t token) {
   return contains(request.stop_tokens, token);
 }
 
-// UTF-16 code units of valid UTF-8: one per lead byte, two for four-byte sequences.
-int utf16_units(const std::string& text) {
-  int units = 0;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    units += (byte & 0xC0) == 0x80 ? 0 : byte >= 0xF0 ? 2 : 1;
-  }
-  return units;
-}
-
 // Delivers text together with the tokens held for it.
-void deliver_piece(Sequence& sequence, std::string&& text, EventBatch& events) {
+void deliver_piece(Sequence& sequence, TextPiece&& text, EventBatch& events) {
   Event piece = std::move(sequence.held);
   sequence.held = Event();
   piece.kind = Event::Kind::piece;
   piece.request = sequence.id;
-  piece.text_units = utf16_units(text);
-  piece.text = std::move(text);
+  piece.text = std::move(text.text);
+  piece.text_units = text.utf16_units;
   events.push_back(std::move(piece));
 }
 
@@ -62,9 +52,10 @@ FinishReason accept(Sequence& sequence, Draw&& draw, const Limits& limits, doubl
     sequence.held.logprobs.push_back(draw.chosen);
     sequence.held.top.push_back(std::move(draw.top));
   }
-  std::string text = sequence.stream ? sequence.stream->push(draw.token) : std::string();
-  if (!text.empty() || !sequence.stream) deliver_piece(sequence, std::move(text), events);
-  if (sequence.stream && sequence.stream->stopped()) return FinishReason::stop;
+  TextPiece text = sequence.stream ? sequence.stream->push(draw.token) : TextPiece();
+  const bool is_stopped = text.stopped;
+  if (!text.text.empty() || !sequence.stream) deliver_piece(sequence, std::move(text), events);
+  if (is_stopped) return FinishReason::stop;
   return sequence.n_output() >= sequence.max_output ? FinishReason::length : FinishReason::none;
 }
 
@@ -75,8 +66,8 @@ void accept_score(Sequence& sequence, int position, Draw&& draw) {
 }
 
 void deliver_end(Sequence& sequence, FinishReason reason, double now_ms, EventBatch& events) {
-  std::string rest = sequence.stream ? sequence.stream->finish() : std::string();
-  if (!rest.empty() || !sequence.held.tokens.empty()) {
+  TextPiece rest = sequence.stream ? sequence.stream->finish() : TextPiece();
+  if (!rest.text.empty() || !sequence.held.tokens.empty()) {
     deliver_piece(sequence, std::move(rest), events);
   }
   Event end;

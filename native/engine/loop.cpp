@@ -212,20 +212,19 @@ void Loop::take(Message& message, EventBatch& events) {
   if (message.command == Command::abort) return take_abort(message.id, events);
   if (message.command == Command::submit) return take_submit(message, events);
   if (preparing_.erase(message.id) == 0) return;  // aborted meanwhile
-  if (message.status.ok()) return admit(std::move(message.sequence), events);
-  deliver_error(message.id, message.status, events);
+  admit(std::move(message.sequence), message.status, events);
 }
 
 void Loop::take_submit(Message& message, EventBatch& events) {
   live_.insert(message.id);
-  Sequence& sequence = *message.sequence;
-  if (sequence.request.is_text) {
+  const Request& request = message.sequence->request;
+  if (request.is_text || !request.stop.empty()) {
     preparing_.insert(message.id);
     intake_->push(std::move(message.sequence));
     return;
   }
-  sequence.tokens = std::move(sequence.request.tokens);
-  admit(std::move(message.sequence), events);
+  const Status status = prepare(*message.sequence);
+  admit(std::move(message.sequence), status, events);
 }
 
 void Loop::take_abort(int64_t id, EventBatch& events) {
@@ -238,36 +237,51 @@ void Loop::take_abort(int64_t id, EventBatch& events) {
   events.push_back(std::move(event));
 }
 
-void Loop::admit(std::unique_ptr<Sequence> sequence, EventBatch& events) {
-  const size_t n_alternatives =
-      sequence->tokens.size() * static_cast<size_t>(sequence->request.score_top);
-  const size_t needed = n_alternatives * sizeof(TokenLogprob);
-  constexpr size_t k_worth_asking = size_t{64} << 20;
-  if (sequence->is_score() && needed > k_worth_asking) {
-    const size_t free_bytes = runner_->device_info().free_bytes;
-    if (needed > free_bytes / 2) {
-      deliver_error(
-          sequence->id,
-          error(ErrorCode::out_of_memory,
-                "Expected the alternatives of a score to fit the free memory but %zu tokens "
-                "* top %d * %zu bytes = %zu and %zu are free",
-                sequence->tokens.size(), sequence->request.score_top, sizeof(TokenLogprob), needed,
-                free_bytes),
-          events);
-      return;
-    }
+void Loop::admit(std::unique_ptr<Sequence> sequence, const Status& prepared, EventBatch& events) {
+  const Status status = prepared.ok() ? check_memory(*sequence) : prepared;
+  if (status.ok()) {
+    scheduler_->add(std::move(sequence), now_ms(), events);
+  } else {
+    ++n_refused_;
+    deliver_error(sequence->id, status, events);
   }
-  if (!sequence->is_score()) {
-    sequence->stream = std::make_unique<TextStream>(model_->tokenizer(), sequence->request.stop);
-  }
-  scheduler_->add(std::move(sequence), now_ms(), events);
 }
 
+// A score may ask for the whole vocabulary at every position.
+Status Loop::check_memory(const Sequence& sequence) const {
+  constexpr size_t k_worth_asking = size_t{64} << 20;
+  if (!sequence.is_score() || sequence.request.score_top <= 0) return {};
+  const size_t n_top = static_cast<size_t>(sequence.request.score_top);
+  const size_t needed = sequence.tokens.size() * n_top * sizeof(TokenLogprob);
+  if (needed < k_worth_asking) return {};
+  const size_t free_bytes = runner_->device_info().free_bytes;
+  if (needed <= free_bytes / 2) return {};
+  return error(
+      ErrorCode::out_of_memory,
+      "Expected the alternatives of a score to fit half of the free memory but %zu tokens * "
+      "top %zu * %zu bytes = %zu and %zu are free",
+      sequence.tokens.size(), n_top, sizeof(TokenLogprob), needed, free_bytes);
+}
+
+// The part of an admission that depends on the request's size alone: tokens and stop strings.
 Status Loop::prepare(Sequence& sequence) const {
   Request& request = sequence.request;
-  sequence.tokens =
-      model_->tokenizer().encode(request.text, request.add_special, request.parse_special);
-  request.text = std::string();
+  const Tokenizer& tokenizer = model_->tokenizer();
+  if (request.is_text) {
+    auto tokens = tokenizer.encode(request.text, {request.add_special, request.parse_special});
+    TRY(tokens);
+    request.tokens = std::move(*tokens);
+    request.text = std::string();
+  }
+  sequence.tokens = std::move(request.tokens);
+  if (sequence.is_score()) return {};
+  std::shared_ptr<const StopStrings> stops;
+  if (!request.stop.empty()) {
+    auto made = StopStrings::create(request.stop);
+    TRY(made);
+    stops = *made;
+  }
+  sequence.stream = std::make_unique<TextStream>(tokenizer, stops, TextStreamOptions());
   return {};
 }
 
@@ -314,7 +328,7 @@ void Loop::publish(int n_ended) {
   stats.evictions = cache.evictions();
   stats.finished = counts.finished;
   stats.aborted = counts.aborted;
-  stats.failed = counts.failed;
+  stats.failed = counts.failed + n_refused_;
   stats.identity_holds = identity_holds_ && cache.identity_holds();
 }
 

@@ -63,7 +63,8 @@ class Loop {
   void take(Message& message, EventBatch& events);
   void take_submit(Message& message, EventBatch& events);
   void take_abort(int64_t id, EventBatch& events);
-  void admit(std::unique_ptr<Sequence> sequence, EventBatch& events);
+  void admit(std::unique_ptr<Sequence> sequence, const Status& prepared, EventBatch& events);
+  Status check_memory(const Sequence& sequence) const;
   Status prepare(Sequence& sequence) const;
   Status step(EventBatch& events);
   void deliver(EventBatch&& events);
@@ -86,6 +87,7 @@ class Loop {
   std::unordered_set<int64_t> preparing_;  // live, at the intake
   std::vector<Message> inbox_;
   std::vector<Draw> draws_;
+  int64_t n_refused_ = 0;  // ended with an error before the scheduler saw them
   bool identity_holds_ = true;
   std::thread thread_;
 
