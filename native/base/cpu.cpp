@@ -14,9 +14,20 @@
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
 #endif
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
 
 namespace millrace {
 namespace {
+
+#if defined(__x86_64__) && defined(__GNUC__)
+// clang 14 does not know this name in __builtin_cpu_supports.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
 
 // The first line of a small system file, or "".
 std::string first_line(const std::string& path) {
@@ -88,8 +99,7 @@ Cpu ask() {
   sysctlbyname("hw.memsize", &info.memory_bytes, &size, nullptr, 0);
 #endif
 #if defined(__x86_64__) && defined(__GNUC__)
-  info.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-              __builtin_cpu_supports("f16c");
+  info.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   info.avx512 = info.avx2 && __builtin_cpu_supports("avx512f") &&
                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
