@@ -1,0 +1,278 @@
+#include "text/bpe.h"
+
+#include <array>
+#include <atomic>
+#include <bit>
+
+#include "base/utf8.h"
+#include "text/merge.h"
+#include "text/spaces.h"
+
+namespace millrace {
+namespace {
+
+// Bytes that stand for themselves; the others take the code points from U+0100 on, in order.
+constexpr bool is_printable(int byte) {
+  return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+}
+
+constexpr std::array<uint16_t, 256> make_alphabet() {
+  std::array<uint16_t, 256> out{};
+  uint16_t next = 256;
+  for (int byte = 0; byte < 256; ++byte)
+    out[static_cast<size_t>(byte)] = is_printable(byte) ? static_cast<uint16_t>(byte) : next++;
+  return out;
+}
+constexpr std::array<uint16_t, 256> k_alphabet = make_alphabet();
+
+constexpr std::array<int16_t, 324> make_bytes() {
+  std::array<int16_t, 324> out{};
+  for (int16_t& byte : out) byte = -1;
+  for (size_t byte = 0; byte < 256; ++byte) out[k_alphabet[byte]] = static_cast<int16_t>(byte);
+  return out;
+}
+constexpr std::array<int16_t, 324> k_bytes = make_bytes();
+
+// (left, right) -> rank and result, open addressing.
+class MergeTable {
+ public:
+  explicit MergeTable(size_t n) : slots_(std::bit_ceil(n * 2 + 16)), mask_(slots_.size() - 1) {}
+
+  // The first of equal pairs stays.
+  void insert(int32_t left, int32_t right, Merge merge) {
+    const uint64_t key = key_of(left, right);
+    size_t at = place(key);
+    while (slots_[at].key != k_empty && slots_[at].key != key) at = (at + 1) & mask_;
+    if (slots_[at].key == k_empty) slots_[at] = {key, merge};
+  }
+
+  Merge find(int32_t left, int32_t right) const {
+    const uint64_t key = key_of(left, right);
+    for (size_t at = place(key);; at = (at + 1) & mask_) {
+      if (slots_[at].key == key) return slots_[at].merge;
+      if (slots_[at].key == k_empty) return {0, -1};
+    }
+  }
+
+ private:
+  static constexpr uint64_t k_empty = ~uint64_t{0};
+  struct Slot {
+    uint64_t key = k_empty;
+    Merge merge{0, -1};
+  };
+  static uint64_t key_of(int32_t left, int32_t right) {
+    return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) |
+           static_cast<uint32_t>(right);
+  }
+  size_t place(uint64_t key) const {
+    const uint64_t mixed = (key ^ (key >> 29)) * 0x9E3779B97F4A7C15u;
+    return (mixed >> 20) & mask_;
+  }
+  std::vector<Slot> slots_;
+  size_t mask_;
+};
+
+// A symbol is a token (its id), or a text that takes part in merges without being a token (ids
+// from table.size() on).
+class Bpe final : public Segmenter {
+ public:
+  Bpe(const PreTokenizerRow& row, PreTokenizer pre, const TokenTable& table, size_t n_merges)
+      : row_(row), pre_(std::move(pre)), table_(table), merges_(n_merges) {}
+
+  Status build(const Vocabulary& vocabulary);
+  void encode(std::string_view text, std::vector<int32_t>& ids) const override;
+
+ private:
+  enum Whole : uint8_t { k_unasked, k_whole, k_parts };
+
+  int32_t symbol_of(std::string_view text);
+  int32_t find_symbol(std::string_view text) const;
+  void index_words();
+  void encode_word(std::string_view word, MergeWork& work, std::vector<int32_t>& ids) const;
+  bool is_whole(int32_t id, std::string_view word, MergeWork& work) const;
+  void merge_word(std::string_view word, MergeWork& work) const;
+  void emit(std::string_view word, const Symbol& symbol, std::vector<int32_t>& ids) const;
+
+  const PreTokenizerRow& row_;
+  PreTokenizer pre_;
+  const TokenTable& table_;
+  MergeTable merges_;
+  std::array<int32_t, 256> byte_symbols_{};  // byte-level only
+  StringArena extra_texts_;                  // symbols that are no tokens
+  TextIndex extras_;
+  StringArena words_;  // by token id: the bytes that a word must be to be this token
+  TextIndex word_index_;
+  // Whether merging a token's own bytes gives that token; a pure function of the vocabulary, so
+  // threads that ask at the same time write the same answer.
+  mutable std::vector<std::atomic<uint8_t>> whole_;
+};
+
+int32_t Bpe::find_symbol(std::string_view text) const {
+  const int32_t token = table_.find(text);
+  if (token >= 0) return token;
+  const int32_t extra = extras_.find(extra_texts_, text);
+  return extra < 0 ? -1 : table_.size() + extra;
+}
+
+int32_t Bpe::symbol_of(std::string_view text) {
+  const int32_t symbol = find_symbol(text);
+  if (symbol >= 0) return symbol;
+  extra_texts_.push(text);
+  extras_.insert(extra_texts_, extra_texts_.size() - 1);
+  return table_.size() + extra_texts_.size() - 1;
+}
+
+Status Bpe::build(const Vocabulary& vocabulary) {
+  for (size_t byte = 0; byte < 256; ++byte) {
+    const char text = static_cast<char>(byte);
+    byte_symbols_[byte] = row_.escapes_spaces ? -1 : symbol_of(to_byte_alphabet({&text, 1}));
+  }
+  std::string merged;
+  for (size_t rank = 0; rank < vocabulary.merges.size(); ++rank) {
+    const std::string_view merge = vocabulary.merges[rank];
+    const size_t space = merge.size() > 1 ? merge.find(' ', 1) : std::string_view::npos;
+    if (space == std::string_view::npos || space + 1 == merge.size())
+      return error(ErrorCode::bad_file,
+                   "Expected tokenizer.ggml.merges[%zu] to be two texts with a space between but "
+                   "found \"%.*s\"",
+                   rank, static_cast<int>(std::min<size_t>(merge.size(), 80)), merge.data());
+    const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
+    merged.assign(left);
+    merged += right;
+    const int32_t left_id = symbol_of(left), right_id = symbol_of(right);
+    merges_.insert(left_id, right_id, {static_cast<uint32_t>(rank), symbol_of(merged)});
+  }
+  index_words();
+  return {};
+}
+
+void Bpe::index_words() {
+  words_.reserve(static_cast<size_t>(table_.size()), static_cast<size_t>(table_.size()) * 8);
+  word_index_.reserve(static_cast<size_t>(table_.size()));
+  std::string bytes;
+  for (int32_t id = 0; id < table_.size(); ++id) {
+    const std::string_view text = table_.text(id);
+    const bool is_word = row_.escapes_spaces || from_byte_alphabet(text, bytes);
+    words_.push(!is_word ? std::string_view() : row_.escapes_spaces ? text : bytes);
+    if (is_word) word_index_.insert(words_, id);
+  }
+  whole_ = std::vector<std::atomic<uint8_t>>(static_cast<size_t>(table_.size()));
+}
+
+void Bpe::encode(std::string_view text, std::vector<int32_t>& ids) const {
+  std::string changed;
+  if (!is_valid_utf8(text)) {
+    changed.reserve(text.size());
+    for (size_t at = 0; at < text.size();) {
+      const Decoded decoded = decode_lenient(text, at);
+      append_utf8(changed, decoded.codepoint);
+      at += decoded.length;
+    }
+    text = changed;
+  }
+  std::string escaped;
+  if (row_.escapes_spaces) {
+    escaped = escape_spaces(text);
+    text = escaped;
+  }
+  std::vector<uint32_t> ends;
+  pre_.split(text, ends);
+  MergeWork work;
+  size_t begin = 0;
+  for (const uint32_t end : ends) {
+    encode_word(text.substr(begin, end - begin), work, ids);
+    begin = end;
+  }
+}
+
+void Bpe::encode_word(std::string_view word, MergeWork& work, std::vector<int32_t>& ids) const {
+  const int32_t id = word_index_.find(words_, word);
+  if (id >= 0 && is_whole(id, word, work)) {
+    ids.push_back(id);
+    return;
+  }
+  merge_word(word, work);
+  for (const Symbol& symbol : work.symbols) emit(word, symbol, ids);
+}
+
+bool Bpe::is_whole(int32_t id, std::string_view word, MergeWork& work) const {
+  if (row_.ignore_merges) return true;
+  if (row_.whole_newlines && word.find_first_not_of('\n') == std::string_view::npos) return true;
+  std::atomic<uint8_t>& known = whole_[static_cast<size_t>(id)];
+  uint8_t answer = known.load(std::memory_order_relaxed);
+  if (answer == k_unasked) {
+    merge_word(word, work);
+    answer = work.symbols.size() == 1 && work.symbols[0].id == id ? k_whole : k_parts;
+    known.store(answer, std::memory_order_relaxed);
+  }
+  return answer == k_whole;
+}
+
+void Bpe::merge_word(std::string_view word, MergeWork& work) const {
+  work.symbols.clear();
+  for (uint32_t at = 0; at < word.size();) {
+    Symbol symbol{0, at, 1};
+    if (row_.escapes_spaces) {
+      symbol.length = static_cast<uint32_t>(
+          std::min<size_t>(announced_length(word[at]), word.size() - at));
+      symbol.id = find_symbol(word.substr(at, symbol.length));
+    } else {
+      symbol.id = byte_symbols_[static_cast<uint8_t>(word[at])];
+    }
+    at += symbol.length;
+    work.symbols.push_back(symbol);
+  }
+  merge_all(work, [&](const Symbol& left, const Symbol& right) {
+    return left.id < 0 || right.id < 0 ? Merge{0, -1} : merges_.find(left.id, right.id);
+  });
+}
+
+// A symbol that is no token gives its bytes' tokens where the vocabulary has them; the reference
+// leaves the others out. In a byte-level vocabulary it only finds those that print as ASCII.
+void Bpe::emit(std::string_view word, const Symbol& symbol, std::vector<int32_t>& ids) const {
+  if (symbol.id >= 0 && symbol.id < table_.size()) {
+    ids.push_back(symbol.id);
+    return;
+  }
+  for (const char c : word.substr(symbol.begin, symbol.length)) {
+    const auto byte = static_cast<uint8_t>(c);
+    int32_t id = -1;
+    if (row_.escapes_spaces)
+      id = table_.find_byte(byte);
+    else if (byte < 0x80 && is_printable(byte))
+      id = table_.find({&c, 1});
+    if (id >= 0) ids.push_back(id);
+  }
+}
+
+}  // namespace
+
+bool from_byte_alphabet(std::string_view text, std::string& bytes) {
+  bytes.clear();
+  for (size_t at = 0; at < text.size();) {
+    const Decoded decoded = decode_lenient(text, at);
+    if (!decoded.valid || decoded.codepoint >= k_bytes.size() || k_bytes[decoded.codepoint] < 0)
+      return false;
+    bytes.push_back(static_cast<char>(k_bytes[decoded.codepoint]));
+    at += decoded.length;
+  }
+  return true;
+}
+
+std::string to_byte_alphabet(std::string_view bytes) {
+  std::string text;
+  for (const char byte : bytes) append_utf8(text, k_alphabet[static_cast<uint8_t>(byte)]);
+  return text;
+}
+
+Result<std::unique_ptr<const Segmenter>> create_bpe(const Vocabulary& vocabulary,
+                                                    const PreTokenizerRow& row,
+                                                    const TokenTable& table) {
+  auto pre = PreTokenizer::create(row);
+  TRY(pre);
+  auto bpe = std::make_unique<Bpe>(row, std::move(*pre), table, vocabulary.merges.size());
+  TRY(bpe->build(vocabulary));
+  return std::unique_ptr<const Segmenter>(std::move(bpe));
+}
+
+}  // namespace millrace
