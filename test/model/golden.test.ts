@@ -56,9 +56,11 @@ function logitsOf(model: GoldenModel, ids: number[], run: Run): Float32Array[] {
 function expectNear(prompt: GoldenPrompt, logits: Float32Array[], tolerance: number): void {
   for (const [i, top] of prompt.top.entries()) {
     const row = logits[i] as Float32Array
-    for (const [id, exact] of top) expect(Math.abs((row[id] as number) - exact)).toBeLessThan(tolerance)
+    for (const [id, exact] of top)
+      expect(Math.abs((row[id] as number) - exact)).toBeLessThan(tolerance)
     expect(Math.abs(logSumExp(row) - (prompt.logsumexp[i] as number))).toBeLessThan(tolerance)
-    if ((prompt.top1_margin[i] as number) > 2 * tolerance) expect(argMax(row)).toBe(prompt.argmax[i])
+    if ((prompt.top1_margin[i] as number) > 2 * tolerance)
+      expect(argMax(row)).toBe(prompt.argmax[i])
   }
 }
 
@@ -87,17 +89,24 @@ describe.skipIf(!hasShared).each(tables)('F32 models on the %s table', (ops) => 
     }
   })
 
-  it.each(plain.map((m) => [m.name, m] as const))('%s keeps within 0.1 on an F16 cache', (_, model) => {
-    for (const prompt of readPrompts(model)) {
-      expectNear(prompt, logitsOf(model, prompt.ids, { ops, cacheType: 'f16' }), 0.1)
-    }
-  })
+  it.each(plain.map((m) => [m.name, m] as const))(
+    '%s keeps within 0.1 on an F16 cache',
+    (_, model) => {
+      for (const prompt of readPrompts(model)) {
+        expectNear(prompt, logitsOf(model, prompt.ids, { ops, cacheType: 'f16' }), 0.1)
+      }
+    },
+  )
 
   it('gives the same bits in chunks of any length on any number of threads', () => {
     for (const model of plain) {
       const prompt = readPrompts(model).at(-1) as GoldenPrompt
       const whole = logitsOf(model, prompt.ids, { ops })
-      for (const [chunk, threads] of [[1, 2], [7, 1], [64, 3]] as const) {
+      for (const [chunk, threads] of [
+        [1, 2],
+        [7, 1],
+        [64, 3],
+      ] as const) {
         expect(logitsOf(model, prompt.ids, { ops, chunk, threads })).toEqual(whole)
       }
     }

@@ -40,7 +40,9 @@ export const readPrompts = (model: GoldenModel): GoldenPrompt[] =>
 /** Exact logits of each prompt's last position. */
 export function readLastLogits(model: GoldenModel): Float32Array[] {
   const bytes = sharedBytes(`golden/${model.last_logits}`)
-  const all = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length))
+  const all = new Float32Array(
+    bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length),
+  )
   const [, prompts, vocabulary] = model.last_logits_shape
   return Array.from({ length: prompts }, (_, i) => all.slice(i * vocabulary, (i + 1) * vocabulary))
 }
