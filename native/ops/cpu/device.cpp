@@ -22,6 +22,10 @@ struct Row {
 // Best first; the reference table runs everywhere.
 std::vector<Row> rows() {
   return {
+#if defined(__x86_64__)
+      {&avx512::k_ops, cpu().avx512},
+      {&avx2::k_ops, cpu().avx2},
+#endif
       {&k_reference_ops, true},
   };
 }
@@ -30,7 +34,7 @@ Result<const Ops*> choose_table(const std::string& wanted) {
   std::string names;
   for (const Row& row : rows()) {
     if (!row.supported) continue;
-    if (wanted.empty() || wanted == row.ops->name) return row.ops;
+    if ((wanted.empty() && row.ops->matmul) || wanted == row.ops->name) return row.ops;
     names += std::string(names.empty() ? "" : ", ") + row.ops->name;
   }
   return error(ErrorCode::unsupported,

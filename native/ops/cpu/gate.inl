@@ -12,12 +12,12 @@ static void parallel_elements(Queue& queue, int64_t count, F&& body) {
 
 static V::f32 same_vec(V::f32 x) { return x; }
 
-template <class Activation>
-static void gate_with(Queue& queue, const GateArgs& args, Activation&& activation) {
+template <V::f32 (*Activation)(V::f32)>
+static void gate_with(Queue& queue, const GateArgs& args) {
   parallel_elements(queue, args.count, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; i += V::k_width) {
       const int n = static_cast<int>(std::min<int64_t>(V::k_width, last - i));
-      const V::f32 active = activation(load_up_to(args.gate + i, n));
+      const V::f32 active = Activation(load_up_to(args.gate + i, n));
       store_up_to(args.out + i, n, V::mul(active, load_up_to(args.up + i, n)));
     }
   });
@@ -26,11 +26,11 @@ static void gate_with(Queue& queue, const GateArgs& args, Activation&& activatio
 static void gate(Queue& queue, const GateArgs& args) {
   switch (args.act) {
     case Act::silu:
-      return gate_with(queue, args, silu_vec);
+      return gate_with<silu_vec>(queue, args);
     case Act::gelu_tanh:
-      return gate_with(queue, args, gelu_tanh_vec);
+      return gate_with<gelu_tanh_vec>(queue, args);
     case Act::none:
-      return gate_with(queue, args, same_vec);
+      return gate_with<same_vec>(queue, args);
   }
 }
 

@@ -1,0 +1,304 @@
+// Probe of the ops floor: any operator of any table by name. Arguments are one object per call;
+// arrays are read and written in place, so a test allocates its outputs.
+
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "base/thread-pool.h"
+#include "ops/device.h"
+#include "probe.h"
+
+namespace millrace {
+namespace {
+
+// Typed access to the fields of one argument object.
+class Fields {
+ public:
+  explicit Fields(const Napi::Value& value) : object_(value.As<Napi::Object>()) {}
+
+  bool has(const char* key) const { return !object_.Get(key).IsUndefined(); }
+  int number(const char* key) const { return object_.Get(key).ToNumber().Int32Value(); }
+  int number_or(const char* key, int fallback) const { return has(key) ? number(key) : fallback; }
+  float real(const char* key) const { return object_.Get(key).ToNumber().FloatValue(); }
+  std::string text(const char* key) const { return object_.Get(key).ToString(); }
+  float* floats(const char* key) const {
+    return has(key) ? object_.Get(key).As<Napi::Float32Array>().Data() : nullptr;
+  }
+  int64_t length(const char* key) const {
+    return static_cast<int64_t>(object_.Get(key).As<Napi::TypedArray>().ElementLength());
+  }
+  int32_t* ints(const char* key) const { return object_.Get(key).As<Napi::Int32Array>().Data(); }
+  uint8_t* bytes(const char* key) const { return object_.Get(key).As<Napi::Uint8Array>().Data(); }
+  Napi::Array array(const char* key) const { return object_.Get(key).As<Napi::Array>(); }
+
+ private:
+  Napi::Object object_;
+};
+
+DType dtype_named(const std::string& name) {
+  for (const DTypeInfo& info : k_dtypes)
+    if (name == info.name) return info.dtype;
+  return DType::i32;  // no operator takes it
+}
+
+Act act_named(const std::string& name) {
+  if (name == "silu") return Act::silu;
+  return name == "gelu_tanh" ? Act::gelu_tanh : Act::none;
+}
+
+Weight read_weight(const Fields& fields) {
+  const DType dtype = dtype_named(fields.text("dtype"));
+  const int cols = fields.number("cols");
+  return {dtype, Weight::Layout::plain, fields.number("rows"), cols, row_bytes(dtype, cols),
+          fields.bytes("data")};
+}
+
+// Opens the table that the object names and hands it to body; throws what fails.
+template <class Body>
+Napi::Value on_device(const Napi::CallbackInfo& info, Body&& body) {
+  const Fields fields(info[0]);
+  const std::string table = fields.text("table");
+  auto device = open_cpu({fields.number_or("threads", 1), table.c_str()});
+  if (!device.ok()) return throw_status(info.Env(), device.status());
+  body(**device, fields);
+  const Status status = (*device)->finish();
+  return status.ok() ? info.Env().Undefined() : throw_status(info.Env(), status);
+}
+
+Napi::Value ops_tables(const Napi::CallbackInfo& info) {
+  auto names = Napi::Array::New(info.Env());
+  for (const std::string& name : cpu_tables()) names.Set(names.Length(), name);
+  return names;
+}
+
+// Floats to the bytes of one row of a type.
+Napi::Value ops_encode(const Napi::CallbackInfo& info) {
+  const DType dtype = dtype_named(info[0].ToString());
+  const auto values = info[1].As<Napi::Float32Array>();
+  const auto n = static_cast<int64_t>(values.ElementLength());
+  auto bytes = Napi::Uint8Array::New(info.Env(), static_cast<size_t>(row_bytes(dtype, n)));
+  encode_row(dtype, values.Data(), n, bytes.Data());
+  return bytes;
+}
+
+Napi::Value ops_decode(const Napi::CallbackInfo& info) {
+  const DType dtype = dtype_named(info[0].ToString());
+  const auto bytes = info[1].As<Napi::Uint8Array>();
+  const DTypeInfo& row = info_of(dtype);
+  const size_t n = bytes.ElementLength() / static_cast<size_t>(row.block_bytes) *
+                   static_cast<size_t>(row.block_values);
+  std::vector<float> values(n);
+  decode_row(dtype, bytes.Data(), static_cast<int64_t>(n), values.data());
+  return to_array(info.Env(), values);
+}
+
+Napi::Value ops_embed(const Napi::CallbackInfo& info) {
+  return on_device(info, [](Device& device, const Fields& f) {
+    device.ops().embed(device.queue(),
+                       {read_weight(f), f.ints("tokens"), static_cast<int>(f.length("tokens")),
+                        f.real("scale"), f.floats("out")});
+  });
+}
+
+Napi::Value ops_norm(const Napi::CallbackInfo& info) {
+  return on_device(info, [](Device& device, const Fields& f) {
+    device.ops().norm(device.queue(), {f.floats("x"), f.floats("add"), f.floats("weight"),
+                                       f.floats("out"), f.number("n"), f.number("dim"),
+                                       f.real("eps")});
+  });
+}
+
+Napi::Value ops_rope(const Napi::CallbackInfo& info) {
+  return on_device(info, [](Device& device, const Fields& f) {
+    const int heads = f.number("heads"), head_dim = f.number("headDim");
+    device.ops().rope(
+        device.queue(),
+        {f.floats("x"), f.number_or("stride", heads * head_dim), f.number("n"), heads, head_dim,
+         f.number("rotary"), f.number("adjacent") != 0, f.ints("positions"), f.floats("invFreq"),
+         f.real("magnitude")});
+  });
+}
+
+Napi::Value ops_gate(const Napi::CallbackInfo& info) {
+  return on_device(info, [](Device& device, const Fields& f) {
+    device.ops().gate(device.queue(), {f.floats("gate"), f.floats("up"), f.floats("out"),
+                                       f.length("gate"), act_named(f.text("act"))});
+  });
+}
+
+Napi::Value ops_add(const Napi::CallbackInfo& info) {
+  return on_device(info, [](Device& device, const Fields& f) {
+    device.ops().add(device.queue(), {f.floats("x"), f.floats("y"), f.length("x")});
+  });
+}
+
+Napi::Value ops_gather(const Napi::CallbackInfo& info) {
+  return on_device(info, [](Device& device, const Fields& f) {
+    device.ops().gather(device.queue(),
+                        {f.floats("x"), f.ints("rows"), static_cast<int>(f.length("rows")),
+                         f.number("dim"), f.floats("out")});
+  });
+}
+
+// Packs the weight where the table wants that, in `packCalls` pieces.
+Weight packed_for(Device& device, const Weight& plain, int pieces, std::vector<Buffer>& buffers) {
+  const Ops& ops = device.ops();
+  const size_t size_bytes = ops.packed_bytes(plain.dtype, plain.rows, plain.cols);
+  if (size_bytes == 0) return plain;
+  auto buffer = device.alloc(size_bytes, "a packed weight");
+  if (!buffer.ok()) {
+    device.queue().fail(buffer.status());
+    return plain;
+  }
+  const int groups = (plain.rows + ops.pack_rows - 1) / ops.pack_rows;
+  const int step = (groups + pieces - 1) / pieces * ops.pack_rows;
+  for (int first = 0; first < plain.rows; first += step)
+    ops.pack(plain, buffer->data(), first, std::min(step, plain.rows - first));
+  buffers.push_back(*buffer);
+  return {plain.dtype, Weight::Layout::packed, plain.rows, plain.cols, 0, buffer->data()};
+}
+
+Napi::Value ops_matmul(const Napi::CallbackInfo& info) {
+  return on_device(info, [](Device& device, const Fields& f) {
+    const Napi::Array products = f.array("products");
+    std::vector<Buffer> buffers;
+    MatmulArgs args{f.floats("x"), f.number_or("xStride", f.number("cols")), f.number("n"),
+                    static_cast<int>(products.Length()), {}};
+    for (uint32_t i = 0; i < products.Length(); ++i) {
+      const Fields product(products.Get(i));
+      const Weight weight =
+          packed_for(device, read_weight(product), f.number_or("packCalls", 1), buffers);
+      args.products[i] = {weight, product.floats("bias"), product.floats("out"),
+                          product.number_or("outStride", 0)};
+    }
+    device.ops().matmul(device.queue(), args);
+  });
+}
+
+// --- the cache: sequences are fed step by step ----------------------------------------------------
+
+struct Cached {
+  int length;
+  const float *q, *k, *v;  // [length, heads, head_dim], [length, kv_heads, head_dim]
+  float* out;
+  std::vector<int32_t> pages;
+};
+
+std::vector<Cached> read_sequences(const Fields& f, int q_dim, int page_tokens) {
+  std::vector<Cached> sequences;
+  const Napi::Array array = f.array("sequences");
+  int32_t next_page = 0;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Fields fields(array.Get(i));
+    const int length = static_cast<int>(fields.length("q")) / q_dim;
+    sequences.push_back({length, fields.floats("q"), fields.floats("k"), fields.floats("v"),
+                         fields.floats("out"), {}});
+    auto& pages = sequences.back().pages;
+    pages.resize(static_cast<size_t>((length + page_tokens - 1) / page_tokens));
+    std::iota(pages.rbegin(), pages.rend(), next_page);  // not in order
+    next_page += static_cast<int32_t>(pages.size());
+  }
+  return sequences;
+}
+
+// One step: gathers the spans' rows into a batch, stores, attends, and scatters the outputs.
+void run_step(Device& device, AttentionArgs attention, std::vector<Cached>& sequences,
+              const int32_t* spans, int n_spans) {
+  const KvShape& shape = attention.cache.shape;
+  const auto q_dim = static_cast<size_t>(attention.heads * shape.head_dim);
+  const auto kv_dim = static_cast<size_t>(shape.kv_heads * shape.head_dim);
+  std::vector<Span> batch;
+  std::vector<float> q, k, v;
+  for (int i = 0; i < n_spans; ++i, spans += 3) {
+    const Cached& s = sequences[static_cast<size_t>(spans[0])];
+    const auto first = static_cast<size_t>(spans[1]), last = first + static_cast<size_t>(spans[2]);
+    const int first_row = static_cast<int>(q.size() / q_dim);
+    batch.push_back({first_row, spans[2], spans[1], s.pages.data()});
+    q.insert(q.end(), s.q + first * q_dim, s.q + last * q_dim);
+    k.insert(k.end(), s.k + first * kv_dim, s.k + last * kv_dim);
+    v.insert(v.end(), s.v + first * kv_dim, s.v + last * kv_dim);
+  }
+  std::vector<float> out(q.size());
+  const auto stride = static_cast<int64_t>(kv_dim);
+  device.ops().store(device.queue(), {attention.cache, attention.layer, k.data(), v.data(), stride,
+                                      stride, batch.data(), n_spans});
+  attention.q = q.data();
+  attention.out = out.data();
+  attention.q_stride = attention.out_stride = static_cast<int64_t>(q_dim);
+  attention.spans = batch.data();
+  attention.n_spans = n_spans;
+  device.ops().attention(device.queue(), attention);
+  spans -= 3 * n_spans;
+  for (int i = 0; i < n_spans; ++i, spans += 3)
+    std::memcpy(sequences[static_cast<size_t>(spans[0])].out + static_cast<size_t>(spans[1]) * q_dim,
+                out.data() + static_cast<size_t>(batch[static_cast<size_t>(i)].first_row) * q_dim,
+                static_cast<size_t>(spans[2]) * q_dim * sizeof(float));
+}
+
+// steps: [[sequence, first position, rows, ...], ...]. `fill` is every byte of the cache before.
+Napi::Value ops_attention(const Napi::CallbackInfo& info) {
+  return on_device(info, [](Device& device, const Fields& f) {
+    const KvShape shape{f.number_or("layers", 1), f.number("kvHeads"), f.number("headDim"),
+                        f.number_or("pageTokens", 16), dtype_named(f.text("cacheType"))};
+    const int heads = f.number("heads");
+    auto sequences = read_sequences(f, heads * shape.head_dim, shape.page_tokens);
+    size_t n_pages = 0;
+    for (const Cached& s : sequences) n_pages += s.pages.size();
+    const size_t page_bytes = device.ops().kv_page_bytes(shape);
+    auto cache = device.alloc(n_pages * page_bytes, "the probe's cache");
+    if (!cache.ok()) return device.queue().fail(cache.status());
+    std::memset(cache->data(), f.number_or("fill", 0), n_pages * page_bytes);
+    AttentionArgs args{};
+    args.cache = {shape, cache->data(), page_bytes};
+    args.layer = f.number_or("layer", 0);
+    args.heads = heads;
+    args.scale = f.real("scale");
+    args.window = f.number_or("window", 0);
+    args.soft_cap = f.has("softCap") ? f.real("softCap") : 0.0f;
+    const Napi::Array steps = f.array("steps");
+    for (uint32_t i = 0; i < steps.Length(); ++i) {
+      const auto spans = steps.Get(i).As<Napi::Int32Array>();
+      run_step(device, args, sequences, spans.Data(), static_cast<int>(spans.ElementLength() / 3));
+    }
+  });
+}
+
+// Counts how often each index of [0, n) was visited by `rounds` calls of parallel_for.
+Napi::Value pool_visits(const Napi::CallbackInfo& info) {
+  const Fields f(info[0]);
+  ThreadPool pool(f.number("threads"));
+  const int n = f.number("n"), grain = f.number("grain");
+  std::vector<float> visits(static_cast<size_t>(n));
+  bool within = true;
+  for (int round = 0; round < f.number("rounds"); ++round)
+    pool.parallel_for(n, grain, [&](int begin, int end, int worker) {
+      if (end - begin > grain || worker < 0 || worker >= pool.size()) within = false;
+      for (int i = begin; i < end; ++i) visits[static_cast<size_t>(i)] += 1.0f;
+    });
+  if (!within) return throw_status(info.Env(), error(ErrorCode::internal, "a range out of bounds"));
+  return to_array(info.Env(), visits);
+}
+
+}  // namespace
+
+void register_ops(Napi::Env env, Napi::Object exports) {
+  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  add("opsTables", ops_tables);
+  add("opsEncode", ops_encode);
+  add("opsDecode", ops_decode);
+  add("opsEmbed", ops_embed);
+  add("opsNorm", ops_norm);
+  add("opsRope", ops_rope);
+  add("opsGate", ops_gate);
+  add("opsAdd", ops_add);
+  add("opsGather", ops_gather);
+  add("opsMatmul", ops_matmul);
+  add("opsAttention", ops_attention);
+  add("poolVisits", pool_visits);
+}
+
+}  // namespace millrace
