@@ -6,9 +6,9 @@ namespace millrace {
 namespace {
 
 uint32_t mapped(std::span<const CodepointPair> table, uint32_t codepoint) {
-  const auto found = std::lower_bound(
-      table.begin(), table.end(), codepoint,
-      [](const CodepointPair& pair, uint32_t value) { return pair.from < value; });
+  const auto found =
+      std::lower_bound(table.begin(), table.end(), codepoint,
+                       [](const CodepointPair& pair, uint32_t value) { return pair.from < value; });
   return found != table.end() && found->from == codepoint ? found->to : codepoint;
 }
 

@@ -17,7 +17,14 @@ inline constexpr uint32_t k_codepoint_limit = 0x110000;
 
 // Major general categories; `undefined` is unassigned, `control` the other C categories.
 enum class Category : uint8_t {
-  undefined, letter, mark, number, punctuation, symbol, separator, control
+  undefined,
+  letter,
+  mark,
+  number,
+  punctuation,
+  symbol,
+  separator,
+  control
 };
 
 struct CodepointPair {
@@ -31,8 +38,8 @@ std::span<const CodepointPair> decomposition_table();
 
 Category category_of(uint32_t codepoint);
 bool is_whitespace(uint32_t codepoint);
-uint32_t to_lower(uint32_t codepoint);    // first code point of the lower case
-uint32_t decompose(uint32_t codepoint);   // first code point of the canonical decomposition
+uint32_t to_lower(uint32_t codepoint);   // first code point of the lower case
+uint32_t decompose(uint32_t codepoint);  // first code point of the canonical decomposition
 
 struct Decoded {
   uint32_t codepoint;

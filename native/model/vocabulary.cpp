@@ -30,9 +30,9 @@ Status read_algorithm(const Metadata& metadata, Vocabulary& out) {
     if (!known.empty()) known += ", ";
     known += row.name;
   }
-  return Status(ErrorCode::unsupported,
-                "Expected \"tokenizer.ggml.model\" to be one of " + known + " but found \"" +
-                    std::string(model->substr(0, 80)) + "\"");
+  return Status(ErrorCode::unsupported, "Expected \"tokenizer.ggml.model\" to be one of " + known +
+                                            " but found \"" + std::string(model->substr(0, 80)) +
+                                            "\"");
 }
 
 Status check_count(const char* key, size_t count, size_t n_tokens) {

@@ -86,7 +86,9 @@ struct Automaton::Builder {
       visited[static_cast<size_t>(at)] = true;
       const RegexStep& step = automaton.program_.steps[static_cast<size_t>(at)];
       switch (step.kind) {
-        case RegexStep::Kind::set: threads.push_back(at); break;
+        case RegexStep::Kind::set:
+          threads.push_back(at);
+          break;
         case RegexStep::Kind::look:
           if (allows(step.set, class_id)) stack.push_back(at + 1);
           break;
@@ -94,8 +96,12 @@ struct Automaton::Builder {
           stack.push_back(step.second);
           stack.push_back(step.first);
           break;
-        case RegexStep::Kind::jump: stack.push_back(step.first); break;
-        case RegexStep::Kind::match: accepts = true; break;
+        case RegexStep::Kind::jump:
+          stack.push_back(step.first);
+          break;
+        case RegexStep::Kind::match:
+          accepts = true;
+          break;
       }
     }
   }
@@ -125,8 +131,7 @@ Automaton::Automaton(RegexProgram program)
 
 Status Automaton::build() {
   if (classes_.count() > 255)
-    return error(ErrorCode::internal, "a pattern with %d classes of characters",
-                 classes_.count());
+    return error(ErrorCode::internal, "a pattern with %d classes of characters", classes_.count());
   Builder builder{*this, {}, {}, {}, {}};
   builder.id_of({});
   builder.id_of({0});

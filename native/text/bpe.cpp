@@ -213,8 +213,8 @@ void Bpe::merge_word(std::string_view word, MergeWork& work) const {
   for (uint32_t at = 0; at < word.size();) {
     Symbol symbol{0, at, 1};
     if (row_.escapes_spaces) {
-      symbol.length = static_cast<uint32_t>(
-          std::min<size_t>(announced_length(word[at]), word.size() - at));
+      symbol.length =
+          static_cast<uint32_t>(std::min<size_t>(announced_length(word[at]), word.size() - at));
       symbol.id = find_symbol(word.substr(at, symbol.length));
     } else {
       symbol.id = byte_symbols_[static_cast<uint8_t>(word[at])];

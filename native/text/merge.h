@@ -17,8 +17,8 @@ struct Symbol {
 };
 
 struct Merge {
-  uint32_t key;     // lower merges first
-  int32_t merged;   // id of the result; -1: these two do not merge
+  uint32_t key;    // lower merges first
+  int32_t merged;  // id of the result; -1: these two do not merge
 };
 
 struct MergeWork {

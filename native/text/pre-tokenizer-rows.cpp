@@ -7,48 +7,40 @@
 namespace millrace {
 namespace {
 
-constexpr char k_gpt2[] =
-    R"x('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+|)x"
-    R"x( ?[^\s\p{L}\p{N}]+|\s+(?!\S))x";
-constexpr char k_llama3[] =
-    R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
-    R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)x"
-    R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
-constexpr char k_qwen2[] =
-    R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
-    R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)x"
-    R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
+constexpr char k_gpt2[] = R"x('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+|)x"
+                          R"x( ?[^\s\p{L}\p{N}]+|\s+(?!\S))x";
+constexpr char k_llama3[] = R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
+                            R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)x"
+                            R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
+constexpr char k_qwen2[] = R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
+                           R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)x"
+                           R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
 constexpr char k_qwen35[] =
     R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
     R"x([^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)x"
     R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
-constexpr char k_minicpm[] =
-    R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
-    R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|)x"
-    R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
+constexpr char k_minicpm[] = R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
+                             R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|)x"
+                             R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
 constexpr char k_jais2[] =
     R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
     R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)x"
     R"x(\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|)x"
     R"x(\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s)x";
-constexpr char k_seed[] =
-    R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
-    R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}\r\n]+|)x"
-    R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
-constexpr char k_bailing[] =
-    R"x('(?i:[sdmt]|ll|ve|re)|)x"
-    R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)x"
-    R"x(\s*[\r\n]|\s+(?!\S)|\s+)x";
-constexpr char k_exaone_moe[] =
-    R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
-    R"x([^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}|)x"
-    R"x( ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)x";
+constexpr char k_seed[] = R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
+                          R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}\r\n]+|)x"
+                          R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
+constexpr char k_bailing[] = R"x('(?i:[sdmt]|ll|ve|re)|)x"
+                             R"x([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)x"
+                             R"x(\s*[\r\n]|\s+(?!\S)|\s+)x";
+constexpr char k_exaone_moe[] = R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)|)x"
+                                R"x([^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}|)x"
+                                R"x( ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)x";
 // Upper case is any letter but a-z, lower case any but A-Z.
-constexpr char k_tekken[] =
-    R"x([^\r\n\p{L}\p{N}]?(?:(?=\p{L})[^a-z])*(?:(?=\p{L})[^A-Z])+|)x"
-    R"x([^\r\n\p{L}\p{N}]?(?:(?=\p{L})[^a-z])+(?:(?=\p{L})[^A-Z])*|)x"
-    R"x(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)x"
-    R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
+constexpr char k_tekken[] = R"x([^\r\n\p{L}\p{N}]?(?:(?=\p{L})[^a-z])*(?:(?=\p{L})[^A-Z])+|)x"
+                            R"x([^\r\n\p{L}\p{N}]?(?:(?=\p{L})[^a-z])+(?:(?=\p{L})[^A-Z])*|)x"
+                            R"x(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)x"
+                            R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
 constexpr char k_gpt4o[] =
     R"x([^\r\n\p{L}\p{N}]?(?:(?=\p{L})[^a-z])*(?:(?=\p{L})[^A-Z])+(?i:'s|'t|'re|'ve|'m|'ll|)x"
     R"x('d)?|)x"
@@ -87,10 +79,9 @@ constexpr char k_kimi_k2[] =
     R"x(\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}])\p{L})+)x"
     R"x((?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)x"
     R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
-constexpr char k_deepseek3[] =
-    R"x([!-/:-@\[-`{-~][A-Za-z]+|)x"
-    R"x([^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|)x"
-    R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
+constexpr char k_deepseek3[] = R"x([!-/:-@\[-`{-~][A-Za-z]+|)x"
+                               R"x([^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|)x"
+                               R"x(\s*[\r\n]+|\s+(?!\S)|\s+)x";
 // Han and kana.
 constexpr char k_deepseek3_cjk[] = R"x([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)x";
 // Latin, Greek, Cyrillic, Armenian, Georgian and the other cased scripts.
@@ -139,17 +130,21 @@ constexpr PassKind k_starts = PassKind::starts_from_right;
 // has_default_bos.
 std::vector<PreTokenizerRow> make_rows() {
   return {
-      {{"default"},
-       {{k_default_punctuation}, {k_gpt2}, {k_numbers}, {k_three_digits}}},
+      {{"default"}, {{k_default_punctuation}, {k_gpt2}, {k_numbers}, {k_three_digits}}},
       {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
         "jina-v5-nano"},
-       {{k_llama3}}, true, true},
+       {{k_llama3}},
+       true,
+       true},
       {{"dbrx", "smaug-bpe"}, {{k_llama3}}},
       {{"glm4", "chatglm-bpe"}, {{k_llama3}}, false, false, true, false, false, false},
       {{"jais-2"}, {{k_jais2}}},
       {{"minicpm5"}, {{k_three_numbers}, {k_minicpm}}, true},
       {{"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "hunyuan", "solar-open", "grok-2"},
-       {{k_qwen2}}, false, false, false},
+       {{k_qwen2}},
+       false,
+       false,
+       false},
       {{"stablelm2", "megrez"}, {{k_qwen2}}},
       {{"laguna"}, {{k_lines}, {k_qwen2}}, false, false, false},
       {{"qwen35"}, {{k_qwen35}}, false, false, false},
@@ -157,18 +152,30 @@ std::vector<PreTokenizerRow> make_rows() {
       {{"bailingmoe", "bailingmoe2", "llada-moe"}, {{k_bailing}}, false, false, false},
       {{"exaone-moe"}, {{k_exaone_moe}}},
       {{"deepseek-llm"},
-       {{k_newline}, {k_deepseek_latin}, {k_deepseek_punctuation}, {R"(\s+$)"}, {k_deepseek_cjk},
+       {{k_newline},
+        {k_deepseek_latin},
+        {k_deepseek_punctuation},
+        {R"(\s+$)"},
+        {k_deepseek_cjk},
         {k_numbers}},
-       false, false, false},
+       false,
+       false,
+       false},
       {{"deepseek-coder"},
        {{k_newline}, {R"(\s?\p{L}+)"}, {R"(\s?\p{P}+)"}, {k_deepseek_cjk}, {k_number}},
-       false, false, false},
+       false,
+       false,
+       false},
       {{"deepseek-v3", "hunyuan-dense", "joyai-llm"},
        {{k_three_numbers}, {k_deepseek3_cjk}, {k_deepseek3}},
-       false, false, false},
+       false,
+       false,
+       false},
       {{"afmoe"},
        {{k_three_numbers, k_ends}, {k_afmoe_scripts}, {k_deepseek3}},
-       false, false, false},
+       false,
+       false,
+       false},
       {{"youtu"}, {{k_youtu_scripts}, {k_youtu}}, true, false, false},
       {{"falcon"}, {{k_falcon_punctuation}, {k_gpt2}, {k_three_digits}}},
       {{"starcoder", "refact", "codeshell", "exaone", "minerva-7b", "mellum2"},
@@ -185,15 +192,19 @@ std::vector<PreTokenizerRow> make_rows() {
       {{"tekken"}, {{k_tekken}}, true, true, false},
       {{"gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"}, {{k_gpt4o}}, false, false, false},
       {{"granite-embed-multi-97m"}, {{k_granite_embed}}, true, false, false},
-      {{"tiny_aya", "cohere2moe"},
-       {{k_three_numbers, k_ends}, {k_tiny_aya}},
-       false, false, false},
+      {{"tiny_aya", "cohere2moe"}, {{k_three_numbers, k_ends}, {k_tiny_aya}}, false, false, false},
       {{"superbpe"}, {{k_numbers}, {R"(\d{3})", k_starts}}, false, false, false},
       {{"kimi-k2"}, {{k_kimi_k2}}, false, false, false},
       {{"chameleon"},
-       {{"<sentinel:[0-9]+>"}, {"(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z"}, {R"([\t\n]|    |  )"},
-        {k_number}, {R"([\p{P}!-/:-@\[-`{-~])"}, {k_gpt2}},
-       false, true, false},
+       {{"<sentinel:[0-9]+>"},
+        {"(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z"},
+        {R"([\t\n]|    |  )"},
+        {k_number},
+        {R"([\p{P}!-/:-@\[-`{-~])"},
+        {k_gpt2}},
+       false,
+       true,
+       false},
       {{"gemma4", "granite-embed-multi-311m"}, {{k_lines}}, false, true, true, true, true, false},
       {{"sarvam-moe"}, {{k_lines}}, false, false, false, true},
   };

@@ -61,9 +61,10 @@ Result<const PreTokenizerRow*> find_pre_tokenizer(std::string_view name) {
     if (!list.empty()) list += ", ";
     list += row_name;
   }
-  return Status(ErrorCode::unsupported, "Expected \"tokenizer.ggml.pre\" to be a known pre-tokenizer "
-                                        "but found \"" + std::string(wanted) +
-                                            "\"; known are: " + list);
+  return Status(ErrorCode::unsupported,
+                "Expected \"tokenizer.ggml.pre\" to be a known pre-tokenizer "
+                "but found \"" +
+                    std::string(wanted) + "\"; known are: " + list);
 }
 
 Result<PreTokenizer> PreTokenizer::create(const PreTokenizerRow& row) {

@@ -17,9 +17,9 @@ namespace millrace {
 
 // Where a pass cuts, and from which side it looks for matches.
 enum class PassKind : uint8_t {
-  both,                // from the left, before and after each match
-  starts_from_right,   // from the right, before each match only
-  ends_from_right,     // from the right, after each match only
+  both,               // from the left, before and after each match
+  starts_from_right,  // from the right, before each match only
+  ends_from_right,    // from the right, after each match only
 };
 
 struct PrePass {
@@ -29,13 +29,13 @@ struct PrePass {
 
 struct PreTokenizerRow {
   std::vector<const char*> names;
-  std::vector<PrePass> passes;      // each cuts the pieces of the one before
-  bool ignore_merges = false;       // a word that is a token is that token
+  std::vector<PrePass> passes;  // each cuts the pieces of the one before
+  bool ignore_merges = false;   // a word that is a token is that token
   bool add_bos = false;
-  bool clean_spaces = true;         // decoding may drop spaces before punctuation
-  bool escapes_spaces = false;      // spaces become U+2581 and bytes <0xNN>, as in SentencePiece
-  bool whole_newlines = false;      // with escapes_spaces: a run of newlines may be a token
-  bool has_default_bos = true;      // id 11 where the file names none, as llama.cpp has it
+  bool clean_spaces = true;     // decoding may drop spaces before punctuation
+  bool escapes_spaces = false;  // spaces become U+2581 and bytes <0xNN>, as in SentencePiece
+  bool whole_newlines = false;  // with escapes_spaces: a run of newlines may be a token
+  bool has_default_bos = true;  // id 11 where the file names none, as llama.cpp has it
 };
 
 std::span<const PreTokenizerRow> pre_tokenizer_rows();

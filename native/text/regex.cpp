@@ -121,12 +121,18 @@ class Parser {
     bool in_class = false;
     for (size_t i = from; i < pattern_.size(); ++i) {
       const char c = pattern_[i];
-      if (c == '\\') ++i;
-      else if (in_class) in_class = c != ']';
-      else if (c == '[') in_class = true;
-      else if (c == '(') ++depth;
-      else if (c == ')' && depth-- == 0) return false;
-      else if (c == '|' && depth == 0) return true;
+      if (c == '\\')
+        ++i;
+      else if (in_class)
+        in_class = c != ']';
+      else if (c == '[')
+        in_class = true;
+      else if (c == '(')
+        ++depth;
+      else if (c == ')' && depth-- == 0)
+        return false;
+      else if (c == '|' && depth == 0)
+        return true;
     }
     return false;
   }
@@ -180,9 +186,12 @@ class Parser {
   }
 
   Status quantifier(Count& count) {
-    if (skip("?")) count = {0, 1};
-    else if (skip("*")) count = {0, -1};
-    else if (skip("+")) count = {1, -1};
+    if (skip("?"))
+      count = {0, 1};
+    else if (skip("*"))
+      count = {0, -1};
+    else if (skip("+"))
+      count = {1, -1};
     else if (skip("{")) {
       TRY(number(count.least));
       count.most = count.least;
@@ -275,8 +284,9 @@ class Parser {
     while (more() && pattern_[at_] != ']') {
       CodepointSet part;
       TRY(member(part));
-      const bool is_range = looking_at("-") && at_ + 1 < pattern_.size() && pattern_[at_ + 1] != ']' &&
-                            part.ranges.size() == 1 && part.ranges[0].first == part.ranges[0].second;
+      const bool is_range = looking_at("-") && at_ + 1 < pattern_.size() &&
+                            pattern_[at_ + 1] != ']' && part.ranges.size() == 1 &&
+                            part.ranges[0].first == part.ranges[0].second;
       if (is_range) {
         ++at_;
         CodepointSet last;
@@ -307,8 +317,8 @@ class Parser {
 
   Status escape(CodepointSet& set) {
     static constexpr std::pair<std::string_view, Category> k_categories[] = {
-        {"\\p{L}", Category::letter},      {"\\p{M}", Category::mark},
-        {"\\p{N}", Category::number},      {"\\p{P}", Category::punctuation},
+        {"\\p{L}", Category::letter}, {"\\p{M}", Category::mark},
+        {"\\p{N}", Category::number}, {"\\p{P}", Category::punctuation},
         {"\\p{S}", Category::symbol},
     };
     for (const auto& [name, category] : k_categories)
@@ -322,13 +332,26 @@ class Parser {
     at_ += 2;
     const auto add = [&](char c) { set.add(static_cast<uint8_t>(c), static_cast<uint8_t>(c)); };
     switch (letter) {
-      case 's': add_all(set, whitespace_set()); return {};
-      case 'S': add_all(set, whitespace_set().inverted()); return {};
-      case 'd': set.add('0', '9'); return {};
-      case 'r': add('\r'); return {};
-      case 'n': add('\n'); return {};
-      case 't': add('\t'); return {};
-      default: break;
+      case 's':
+        add_all(set, whitespace_set());
+        return {};
+      case 'S':
+        add_all(set, whitespace_set().inverted());
+        return {};
+      case 'd':
+        set.add('0', '9');
+        return {};
+      case 'r':
+        add('\r');
+        return {};
+      case 'n':
+        add('\n');
+        return {};
+      case 't':
+        add('\t');
+        return {};
+      default:
+        break;
     }
     if ((letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z'))
       return bad("an escape that is not known");

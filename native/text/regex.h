@@ -29,7 +29,7 @@ struct CodepointSet {
 struct RegexStep {
   enum class Kind : uint8_t { set, look, split, jump, match };
   Kind kind;
-  int set = -1;             // set: consumes one of it; look: the next one must be of it
+  int set = -1;                 // set: consumes one of it; look: the next one must be of it
   int first = -1, second = -1;  // split: tried in this order; jump: first
 };
 

@@ -9,13 +9,31 @@ namespace {
 
 // Texts that files often fail to announce by id; all as llama.cpp recognises them.
 constexpr std::string_view k_turn_ends[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
-    "<EOT>", "_<EOT>", "[EOT]", "<｜end▁of▁sentence｜>", "<end_of_utterance>"};
-constexpr std::string_view k_ends[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",
-    "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
-    "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>",
-    "<｜end▁of▁sentence｜>", "[e~["};
+    "<|eot_id|>",        "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>",
+    "<|end_of_text|>",   "<EOT>",      "_<EOT>",  "[EOT]",         "<｜end▁of▁sentence｜>",
+    "<end_of_utterance>"};
+constexpr std::string_view k_ends[] = {"<|eot_id|>",
+                                       "<|im_end|>",
+                                       "<|end|>",
+                                       "<|return|>",
+                                       "<|call|>",
+                                       "<|flush|>",
+                                       "<|calls|>",
+                                       "<end_of_turn>",
+                                       "<|endoftext|>",
+                                       "</s>",
+                                       "<|eom_id|>",
+                                       "<EOT>",
+                                       "_<EOT>",
+                                       "[EOT]",
+                                       "[EOS]",
+                                       "<|end_of_text|>",
+                                       "<end_of_utterance>",
+                                       "<eos>",
+                                       "<turn|>",
+                                       "<|tool_response>",
+                                       "<｜end▁of▁sentence｜>",
+                                       "[e~["};
 constexpr std::string_view k_pads[] = {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"};
 constexpr std::string_view k_repositories[] = {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>",
                                                "<REPO>", "<reponame>"};
@@ -23,14 +41,13 @@ constexpr std::string_view k_separators[] = {"<|file_sep|>"};
 constexpr std::string_view k_message_ends[] = {"<|eom_id|>"};
 // Marks inside a fill-in-the-middle prompt: control tokens, but no end.
 constexpr std::string_view k_middles[] = {
-    "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>",
-    "<|code_prefix|>", "<|prefix|>", "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>",
-    "<｜fim▁hole｜>", "<SUF>", "▁<SUF>", "<|code_suffix|>", "<|suffix|>", "<|fim_middle|>",
-    "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>", "<|code_middle|>",
-    "<|middle|>"};
+    "<|fim_prefix|>", "<fim-prefix>",    "<fim_prefix>",    "<｜fim▁begin｜>", "<PRE>",
+    "▁<PRE>",         "<|code_prefix|>", "<|prefix|>",      "<|fim_suffix|>",  "<fim-suffix>",
+    "<fim_suffix>",   "<｜fim▁hole｜>",  "<SUF>",           "▁<SUF>",          "<|code_suffix|>",
+    "<|suffix|>",     "<|fim_middle|>",  "<fim-middle>",    "<fim_middle>",    "<｜fim▁end｜>",
+    "<MID>",          "▁<MID>",          "<|code_middle|>", "<|middle|>"};
 // Always shown: the channels of gpt-oss.
-constexpr std::string_view k_shown[] = {"<|channel|>", "<|message|>", "<|start|>",
-                                        "<|constrain|>"};
+constexpr std::string_view k_shown[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
 
 class Finder {
  public:
@@ -135,7 +152,8 @@ class Finder {
 
   // Vocabularies in which a familiar end is an ordinary mark.
   void drop_false_ends() {
-    const bool harmony = ends_with("<|return|>") && (ends_with("<|call|>") || ends_with("<|calls|>"));
+    const bool harmony =
+        ends_with("<|return|>") && (ends_with("<|call|>") || ends_with("<|calls|>"));
     const bool solar = ends_with("<|flush|>") && (ends_with("<|call|>") || ends_with("<|calls|>"));
     if ((harmony || solar) && ends_with("<|end|>")) drop_end("<|end|>", k_token_user_defined);
     if (ends_with("<|tool_response>") && ends_with("</s>")) drop_end("</s>", k_token_normal);
@@ -187,8 +205,8 @@ std::string_view strip_left(std::string_view text) {
 
 }  // namespace
 
-Result<SpecialTokens> find_special_tokens(const Vocabulary& vocabulary,
-                                          const PreTokenizerRow* row, TokenTable& table) {
+Result<SpecialTokens> find_special_tokens(const Vocabulary& vocabulary, const PreTokenizerRow* row,
+                                          TokenTable& table) {
   SpecialTokens out = Finder(vocabulary, row, table).find();
   if (vocabulary.algorithm == TokenAlgorithm::wordpiece &&
       (out.bos < 0 || out.sep < 0 || out.unk < 0))
@@ -203,8 +221,7 @@ SpecialMatcher::SpecialMatcher(const TokenTable& table) {
   constexpr int k_special = k_token_control | k_token_user_defined | k_token_unknown;
   for (int32_t id = 0; id < table.size(); ++id)
     if (table.has(id, k_special) && !table.text(id).empty())
-      sorted_.push_back({table.text(id), id, 0,
-                         !table.has(id, k_token_control | k_token_unknown)});
+      sorted_.push_back({table.text(id), id, 0, !table.has(id, k_token_control | k_token_unknown)});
   std::sort(sorted_.begin(), sorted_.end(),
             [](const Entry& a, const Entry& b) { return a.text < b.text; });
   by_order_.resize(sorted_.size());
@@ -236,9 +253,9 @@ void SpecialMatcher::find_present(std::string_view text, bool control,
       const auto next = static_cast<uint8_t>(text[at + depth]);
       const auto begin = sorted_.begin();
       const auto byte_at = [&](const Entry& e) { return static_cast<uint8_t>(e.text[depth]); };
-      const auto first = std::lower_bound(begin + static_cast<ptrdiff_t>(low),
-                                          begin + static_cast<ptrdiff_t>(high), next,
-                                          [&](const Entry& e, uint8_t b) { return byte_at(e) < b; });
+      const auto first = std::lower_bound(
+          begin + static_cast<ptrdiff_t>(low), begin + static_cast<ptrdiff_t>(high), next,
+          [&](const Entry& e, uint8_t b) { return byte_at(e) < b; });
       const auto last = std::upper_bound(first, begin + static_cast<ptrdiff_t>(high), next,
                                          [&](uint8_t b, const Entry& e) { return b < byte_at(e); });
       low = static_cast<size_t>(first - begin);

@@ -26,8 +26,8 @@ struct SpecialTokens {
 // Applies the file's ids and flags over the algorithm's and pre-tokenizer's defaults, and marks in
 // the table what is recognised by its text only (files often forget to say that a token ends).
 // Fails when an id that encoding would need lies outside the vocabulary.
-Result<SpecialTokens> find_special_tokens(const Vocabulary& vocabulary,
-                                          const PreTokenizerRow* row, TokenTable& table);
+Result<SpecialTokens> find_special_tokens(const Vocabulary& vocabulary, const PreTokenizerRow* row,
+                                          TokenTable& table);
 
 // A stretch of text, or a special token found in it (token >= 0).
 struct Fragment {
@@ -47,14 +47,14 @@ class SpecialMatcher {
   struct Entry {
     std::string_view text;  // in the table's arena
     int32_t token;
-    int order;              // place in longest-first order
+    int order;  // place in longest-first order
     bool user_defined;
   };
   void find_present(std::string_view text, bool control, std::vector<bool>& present) const;
 
-  std::vector<Entry> sorted_;   // by text
-  std::vector<int> by_order_;   // longest first, indices into sorted_
-  std::vector<uint32_t> first_; // [256 + 1] ranges of sorted_ by first byte
+  std::vector<Entry> sorted_;    // by text
+  std::vector<int> by_order_;    // longest first, indices into sorted_
+  std::vector<uint32_t> first_;  // [256 + 1] ranges of sorted_ by first byte
 };
 
 }  // namespace millrace

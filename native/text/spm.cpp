@@ -43,10 +43,12 @@ class Spm final : public Segmenter {
   void encode(std::string_view text, std::vector<int32_t>& ids) const override {
     const std::string escaped = escape_spaces(text);
     const std::string_view all = escaped;
+    // A broken sequence may swallow the mark behind it: then nothing is sure.
+    const bool cuts = cuts_ && is_valid_utf8(text);
     MergeWork work;
     size_t begin = 0;
     while (begin < all.size()) {
-      const size_t end = cuts_ ? end_of_word(all, begin) : all.size();
+      const size_t end = cuts ? end_of_word(all, begin) : all.size();
       encode_word(all.substr(begin, end - begin), work, ids);
       begin = end;
     }
@@ -64,8 +66,8 @@ class Spm final : public Segmenter {
   void encode_word(std::string_view word, MergeWork& work, std::vector<int32_t>& ids) const {
     work.symbols.clear();
     for (uint32_t at = 0; at < word.size();) {
-      const auto length = static_cast<uint32_t>(
-          std::min<size_t>(announced_length(word[at]), word.size() - at));
+      const auto length =
+          static_cast<uint32_t>(std::min<size_t>(announced_length(word[at]), word.size() - at));
       work.symbols.push_back({table_.find(word.substr(at, length)), at, length});
       at += length;
     }

@@ -18,8 +18,9 @@ Result<std::shared_ptr<const StopStrings>> StopStrings::create(
       return error(ErrorCode::invalid_argument,
                    "Expected every \"stop\" string to hold text but received an empty one");
     if (!is_valid_utf8(stop))
-      return error(ErrorCode::invalid_argument,
-                   "Expected every \"stop\" string to be valid UTF-8 but received bytes that are not");
+      return error(
+          ErrorCode::invalid_argument,
+          "Expected every \"stop\" string to be valid UTF-8 but received bytes that are not");
     bytes += stop.size();
   }
   if (bytes > k_max_stop_bytes)

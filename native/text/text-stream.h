@@ -37,9 +37,9 @@ struct TextStreamOptions {
 };
 
 struct TextPiece {
-  std::string text;     // valid UTF-8, perhaps empty
-  int utf16_units = 0;  // of text
-  bool stopped = false; // a stop string came: `text` ends before it and nothing follows
+  std::string text;      // valid UTF-8, perhaps empty
+  int utf16_units = 0;   // of text
+  bool stopped = false;  // a stop string came: `text` ends before it and nothing follows
 };
 
 class TextStream {
@@ -64,8 +64,8 @@ class TextStream {
   const Tokenizer* tokenizer_;
   std::shared_ptr<const StopStrings> stops_;
   TextStreamOptions options_;
-  std::string held_;            // valid UTF-8 not shown yet
-  char partial_[4] = {};        // a character of which n_partial_ bytes have come
+  std::string held_;      // valid UTF-8 not shown yet
+  char partial_[4] = {};  // a character of which n_partial_ bytes have come
   int n_partial_ = 0, n_expected_ = 0;
   uint8_t low_ = 0x80, high_ = 0xBF;  // what the next continuation byte may be
   int state_ = 0;

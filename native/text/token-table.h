@@ -81,8 +81,12 @@ class TextIndex {
 };
 
 enum TokenAttributes : uint16_t {
-  k_token_normal = 1, k_token_unknown = 2, k_token_control = 4, k_token_user_defined = 8,
-  k_token_unused = 16, k_token_byte = 32,
+  k_token_normal = 1,
+  k_token_unknown = 2,
+  k_token_control = 4,
+  k_token_user_defined = 8,
+  k_token_unused = 16,
+  k_token_byte = 32,
   k_token_left_strip = 64,    // swallows white space before it
   k_token_right_strip = 128,  // and after it
 };

@@ -12,13 +12,20 @@ constexpr size_t k_max_text_bytes = size_t{1} << 30;
 
 uint16_t attributes_of(TokenKind kind) {
   switch (kind) {
-    case TokenKind::normal: return k_token_normal;
-    case TokenKind::unknown: return k_token_unknown;
-    case TokenKind::control: return k_token_control;
-    case TokenKind::user_defined: return k_token_user_defined;
-    case TokenKind::unused: return k_token_unused;
-    case TokenKind::byte: return k_token_byte;
-    case TokenKind::undefined: break;
+    case TokenKind::normal:
+      return k_token_normal;
+    case TokenKind::unknown:
+      return k_token_unknown;
+    case TokenKind::control:
+      return k_token_control;
+    case TokenKind::user_defined:
+      return k_token_user_defined;
+    case TokenKind::unused:
+      return k_token_unused;
+    case TokenKind::byte:
+      return k_token_byte;
+    case TokenKind::undefined:
+      break;
   }
   return 0;
 }
@@ -38,7 +45,8 @@ Status check_counts(const Vocabulary& vocabulary) {
   for (const std::string_view text : vocabulary.texts) bytes += text.size();
   if (bytes > k_max_text_bytes)
     return error(ErrorCode::bad_file,
-                 "Expected the tokens' texts to be at most %zu bytes but found %zu", k_max_text_bytes, bytes);
+                 "Expected the tokens' texts to be at most %zu bytes but found %zu",
+                 k_max_text_bytes, bytes);
   return {};
 }
 

@@ -9,9 +9,9 @@ namespace millrace {
 namespace {
 
 // As the reference has it, the odd begin of the sixth range included.
-constexpr uint32_t k_han[][2] = {
-    {0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F},
-    {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
+constexpr uint32_t k_han[][2] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF},
+                                 {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF},
+                                 {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
 
 bool is_han(uint32_t codepoint) {
   return std::any_of(std::begin(k_han), std::end(k_han), [&](const auto& range) {

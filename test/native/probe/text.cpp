@@ -101,9 +101,9 @@ Napi::Value tokenizer_create(const Napi::CallbackInfo& info) {
   const double begin = thread_ms();
   auto tokenizer = Tokenizer::create(vocabulary_of(info[0].As<Napi::Object>()));
   if (!tokenizer.ok()) return throw_status(info.Env(), tokenizer.status());
-  auto handle = Napi::External<TokenizerHandle>::New(
-      info.Env(), new TokenizerHandle(*tokenizer),
-      [](Napi::Env, TokenizerHandle* owned) { delete owned; });
+  auto handle =
+      Napi::External<TokenizerHandle>::New(info.Env(), new TokenizerHandle(*tokenizer),
+                                           [](Napi::Env, TokenizerHandle* owned) { delete owned; });
   auto out = Napi::Object::New(info.Env());
   out.Set("handle", handle);
   out.Set("ms", Napi::Number::New(info.Env(), thread_ms() - begin));
@@ -165,8 +165,7 @@ Napi::Value stream_text(const Napi::CallbackInfo& info) {
                     {info[3].ToBoolean().Value(), info[4].ToBoolean().Value()});
   auto out = Napi::Array::New(info.Env());
   uint32_t at = 0;
-  for (const int32_t id : ids_of(info[1]))
-    out.Set(at++, piece_object(info.Env(), stream.push(id)));
+  for (const int32_t id : ids_of(info[1])) out.Set(at++, piece_object(info.Env(), stream.push(id)));
   out.Set(at, piece_object(info.Env(), stream.finish()));
   return out;
 }
