@@ -6,6 +6,8 @@
 #include "ops/cpu/rope.inl"
 #include "ops/cpu/gate.inl"
 #include "ops/cpu/embed.inl"
+#include "ops/cpu/cache.inl"
+#include "ops/cpu/attention.inl"
 #include "ops/cpu/unpack.inl"
 #include "ops/cpu/matmul.inl"
 
@@ -16,13 +18,13 @@ const Ops k_ops{
     .packed_bytes = packed_bytes,
     .pack = pack,
     .pack_rows = k_group_rows,
-    .kv_page_bytes = nullptr,
+    .kv_page_bytes = kv_page_bytes,
     .embed = embed,
     .norm = norm,
     .matmul = matmul,
     .rope = rope,
-    .store = nullptr,
-    .attention = nullptr,
+    .store = store,
+    .attention = attention,
     .gate = gate,
     .add = add,
     .gather = gather,

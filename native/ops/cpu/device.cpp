@@ -34,7 +34,7 @@ Result<const Ops*> choose_table(const std::string& wanted) {
   std::string names;
   for (const Row& row : rows()) {
     if (!row.supported) continue;
-    if ((wanted.empty() && row.ops->attention) || wanted == row.ops->name) return row.ops;
+    if (wanted.empty() || wanted == row.ops->name) return row.ops;
     names += std::string(names.empty() ? "" : ", ") + row.ops->name;
   }
   return error(ErrorCode::unsupported,
