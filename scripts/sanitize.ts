@@ -42,6 +42,7 @@ function build(name: string): boolean {
   const folder = `build-${name}`
   const flags = [
     `-DMILLRACE_SANITIZE=${name}`,
+    `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${join(projectRoot, folder, 'build/Release')}`,
     '-DMILLRACE_TESTS=ON',
     '-DCMAKE_BUILD_TYPE=RelWithDebInfo',
   ]
@@ -73,7 +74,12 @@ function tests(name: string, { runtime, env }: Sanitizer): Step {
       ...['node_modules/vitest/vitest.mjs', 'run', ...folders, '--no-file-parallelism'],
       ...['--testTimeout=600000', '--hookTimeout=600000'],
     ],
-    env: { ...env, MILLRACE_BUILD: `build-${name}`, MILLRACE_SANITIZE: name },
+    env: {
+      ...env,
+      MILLRACE_BUILD: `build-${name}/build/Release`,
+      MILLRACE_PREBUILD: join(projectRoot, `build-${name}`), // where node-gyp-build looks
+      MILLRACE_SANITIZE: name,
+    },
   }
 }
 

@@ -9,12 +9,13 @@ export interface Step {
   command: string
   args: string[]
   env?: Record<string, string>
+  cwd?: string // default: the project's root
 }
 
-export function runStep({ name, command, args, env = {} }: Step): boolean {
+export function runStep({ name, command, args, env = {}, cwd = projectRoot }: Step): boolean {
   console.log(`--- ${name}`)
   const ended = spawnSync(command, args, {
-    cwd: projectRoot,
+    cwd,
     stdio: 'inherit',
     env: { ...process.env, ...env },
   })
