@@ -1,5 +1,11 @@
 // Reads the metadata of well-formed GGUF files, to carry tokenizers from one file to another.
-import { type Entry, type MetadataValue, type Scalar, type ScalarType, valueTypes } from './gguf-writer.js'
+import {
+  type Entry,
+  type MetadataValue,
+  type Scalar,
+  type ScalarType,
+  valueTypes,
+} from './gguf-writer.js'
 
 const typeNames = Object.keys(valueTypes) as (keyof typeof valueTypes)[]
 
@@ -63,7 +69,8 @@ class Cursor {
 
   value(): MetadataValue {
     const type = typeNames[this.u32()]
-    if (type !== 'array') return { type: type as ScalarType, value: this.scalar(type as ScalarType) }
+    if (type !== 'array')
+      return { type: type as ScalarType, value: this.scalar(type as ScalarType) }
     const of = typeNames[this.u32()] as ScalarType
     const values = Array.from({ length: this.u64() }, () => this.scalar(of))
     return { type, of, values }

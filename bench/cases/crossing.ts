@@ -1,0 +1,43 @@
+// What inference costs the JavaScript thread. `crossing`: its CPU time per step of 32 sequences on
+// a model so small that steps are short. `loop`: the delay of its event loop while 32 streams of a
+// real shape run; the idle reading of the same histogram stands beside it, nothing is subtracted.
+import type { Case } from '../case.js'
+
+const shared = {
+  threads: 2,
+  sequences: 32,
+  drivers: ['millrace', 'node-llama-cpp'],
+  better: 'lower',
+} as const
+
+const loop = (type: string): Case => ({
+  ...shared,
+  name: `loop qwen3-0.6b ${type} x 32`,
+  kind: 'loop',
+  shape: 'qwen3-0.6b',
+  type,
+  promptTokens: 32,
+  tokens: 32,
+  rounds: 3,
+  repetitions: 1,
+  unit: 'ms delay p99',
+  limit: 5,
+})
+
+export const crossing: readonly Case[] = [
+  {
+    ...shared,
+    name: 'crossing tiny x 32',
+    kind: 'crossing',
+    shape: 'tiny-test',
+    type: 'Q8_0',
+    promptTokens: 8,
+    tokens: 1024,
+    rounds: 5,
+    repetitions: 1,
+    unit: 'us of JS thread per step',
+    limit: 10,
+  },
+  loop('Q4_0'),
+  loop('Q8_0'),
+]

@@ -1,0 +1,21 @@
+// From a warm page cache: until the engine takes requests, until the first token of a 16-token
+// prompt, and the private memory after it.
+import type { Case } from '../case.js'
+
+const row = (shape: string, type: string): Case => ({
+  name: `load ${shape} ${type}`,
+  kind: 'load',
+  shape,
+  type,
+  threads: 2,
+  promptTokens: 16,
+  tokens: 1,
+  sequences: 1,
+  rounds: 5,
+  repetitions: 1,
+  drivers: ['millrace', 'node-llama-cpp'],
+  unit: 'ms to ready',
+  better: 'lower',
+})
+
+export const load: readonly Case[] = [row('qwen3-0.6b', 'Q4_0'), row('qwen3-0.6b', 'Q8_0')]

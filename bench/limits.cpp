@@ -1,0 +1,225 @@
+// The machine's physical limits, which every result is divided by: sequential read bandwidth over
+// huge pages, peak f32 multiply-adds and peak int8 multiply-adds (2 operations each), for 1..N
+// threads, each on its own core. Prints one JSON object; medians of some repetitions.
+//   bench-limits [threads] [MiB per thread] [repetitions]
+
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+struct Buffer {
+  char* data = nullptr;
+  size_t size = 0;
+};
+
+constexpr size_t k_huge_page = size_t{2} << 20;
+
+Buffer take_buffer(size_t size) {
+  char* data = static_cast<char*>(std::aligned_alloc(k_huge_page, size));
+  if (data == nullptr) return {};
+#if defined(__linux__)
+  madvise(data, size, MADV_HUGEPAGE);
+#endif
+  return {data, size};
+}
+
+void pin(int core) {
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(core, &set);
+  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+#else
+  (void)core;
+#endif
+}
+
+volatile uint64_t sink;
+
+// A peak: what one call computes, and in how many operations.
+struct Peak {
+  const char* name;
+  double operations;
+  void (*run)(long rounds);
+};
+
+#if defined(__x86_64__)
+
+__attribute__((target("avx2"))) void read_all(const Buffer& buffer) {
+  __m256i sums[4] = {};
+  for (size_t at = 0; at < buffer.size; at += 128)
+    for (size_t i = 0; i < 4; i++) {
+      const auto* from = reinterpret_cast<const __m256i*>(buffer.data + at + 32 * i);
+      sums[i] = _mm256_xor_si256(sums[i], _mm256_load_si256(from));
+    }
+  const __m256i all =
+      _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
+  sink = static_cast<uint64_t>(_mm256_extract_epi64(all, 0));
+}
+
+// Twelve chains hide the latency; assembly keeps the compiler from folding them.
+__attribute__((target("avx2,fma"))) void fma_avx2(long rounds) {
+  __m256 sums[12];
+  for (auto& sum : sums) sum = _mm256_set1_ps(1.0f);
+  __m256 x = _mm256_set1_ps(0.5f), y = _mm256_set1_ps(0.25f);
+  for (long round = 0; round < rounds; round++) {
+#pragma GCC unroll 12
+    for (auto& sum : sums) asm volatile("vfmadd231ps %1, %2, %0" : "+x"(sum) : "x"(x), "x"(y));
+  }
+  for (auto& sum : sums) x = _mm256_add_ps(x, sum);
+  sink = static_cast<uint64_t>(_mm256_cvtss_f32(x));
+}
+
+__attribute__((target("avx512f"))) void fma_avx512(long rounds) {
+  __m512 sums[12];
+  for (auto& sum : sums) sum = _mm512_set1_ps(1.0f);
+  __m512 x = _mm512_set1_ps(0.5f), y = _mm512_set1_ps(0.25f);
+  for (long round = 0; round < rounds; round++) {
+#pragma GCC unroll 12
+    for (auto& sum : sums) asm volatile("vfmadd231ps %1, %2, %0" : "+v"(sum) : "v"(x), "v"(y));
+  }
+  for (auto& sum : sums) x = _mm512_add_ps(x, sum);
+  sink = static_cast<uint64_t>(_mm512_cvtss_f32(x));
+}
+
+__attribute__((target("avx2"))) void int8_avx2(long rounds) {
+  __m256i sums[8] = {};
+  const __m256i x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(5), one = _mm256_set1_epi16(1);
+  for (long round = 0; round < rounds; round++) {
+#pragma GCC unroll 8
+    for (auto& sum : sums) {
+      __m256i pair;
+      asm volatile("vpmaddubsw %2, %3, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
+                   : "+x"(sum), "=&x"(pair)
+                   : "x"(x), "x"(y), "x"(one));
+    }
+  }
+  __m256i all = sums[0];
+  for (auto& sum : sums) all = _mm256_add_epi32(all, sum);
+  sink = static_cast<uint64_t>(_mm256_extract_epi32(all, 0));
+}
+
+__attribute__((target("avx512f"))) void int8_vnni(long rounds) {
+  __m512i sums[12] = {};
+  const __m512i x = _mm512_set1_epi32(0x03030303), y = _mm512_set1_epi32(0x05050505);
+  for (long round = 0; round < rounds; round++) {
+#pragma GCC unroll 12
+    for (auto& sum : sums) asm volatile("vpdpbusd %1, %2, %0" : "+v"(sum) : "v"(x), "v"(y));
+  }
+  __m512i all = sums[0];
+  for (auto& sum : sums) all = _mm512_add_epi32(all, sum);
+  sink = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm512_castsi512_si128(all)));
+}
+
+std::vector<Peak> peaks() {
+  std::vector<Peak> known;
+  if (__builtin_cpu_supports("fma")) known.push_back({"f32_avx2", 12 * 16.0, fma_avx2});
+  if (__builtin_cpu_supports("avx512f")) known.push_back({"f32_avx512", 12 * 32.0, fma_avx512});
+  if (__builtin_cpu_supports("avx2")) known.push_back({"int8_avx2", 8 * 64.0, int8_avx2});
+  if (__builtin_cpu_supports("avx512vnni"))
+    known.push_back({"int8_vnni", 12 * 128.0, int8_vnni});
+  return known;
+}
+
+#else
+
+void read_all(const Buffer& buffer) {
+  uint64_t sum = 0;
+  for (size_t at = 0; at < buffer.size; at += sizeof sum) {
+    uint64_t word;
+    std::memcpy(&word, buffer.data + at, sizeof word);
+    sum ^= word;
+  }
+  sink = sum;
+}
+
+std::vector<Peak> peaks() { return {}; }
+
+#endif
+
+// Seconds that `threads` threads take for one call each, started together.
+template <class F>
+double seconds(int threads, F&& body) {
+  std::barrier gate(threads + 1);
+  std::vector<std::thread> workers;
+  for (int i = 0; i < threads; i++)
+    workers.emplace_back([&, i] {
+      pin(i);
+      gate.arrive_and_wait();
+      body(i);
+      gate.arrive_and_wait();
+    });
+  gate.arrive_and_wait();
+  const auto start = std::chrono::steady_clock::now();
+  gate.arrive_and_wait();
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  for (auto& worker : workers) worker.join();
+  return took.count();
+}
+
+template <class F>
+double median_rate(int repetitions, double amount, F&& once) {
+  std::vector<double> rates;
+  for (int i = 0; i < repetitions; i++) rates.push_back(amount / once() / 1e9);
+  std::sort(rates.begin(), rates.end());
+  return rates[rates.size() / 2];
+}
+
+void print_list(const char* name, const std::vector<double>& values, bool last) {
+  std::printf("\"%s\":[", name);
+  for (size_t i = 0; i < values.size(); i++) std::printf("%s%.1f", i ? "," : "", values[i]);
+  std::printf("]%s", last ? "}\n" : ",");
+}
+
+constexpr long k_rounds = 20'000'000;
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int most = argc > 1 ? std::max(1, std::atoi(argv[1])) : 2;
+  const size_t mib = argc > 2 ? static_cast<size_t>(std::max(2, std::atoi(argv[2]))) : 512;
+  const int repetitions = argc > 3 ? std::max(1, std::atoi(argv[3])) : 5;
+  std::vector<Buffer> buffers;
+  for (int i = 0; i < most; i++) buffers.push_back(take_buffer(mib / 2 * k_huge_page));
+  for (const auto& buffer : buffers)
+    if (buffer.data == nullptr) return std::fprintf(stderr, "Expected %zu MiB\n", mib), 1;
+  seconds(most, [&](int i) { std::memset(buffers[i].data, i + 1, buffers[i].size); });
+
+  std::printf("{");
+  std::vector<double> rates;
+  for (int threads = 1; threads <= most; threads++)
+    rates.push_back(median_rate(repetitions, threads * double(buffers[0].size), [&] {
+      return seconds(threads, [&](int i) { read_all(buffers[i]); });
+    }));
+  const auto known = peaks();
+  print_list("read", rates, known.empty());
+  for (size_t k = 0; k < known.size(); k++) {
+    rates.clear();
+    for (int threads = 1; threads <= most; threads++)
+      rates.push_back(median_rate(repetitions, threads * known[k].operations * k_rounds, [&] {
+        return seconds(threads, [&](int) { known[k].run(k_rounds); });
+      }));
+    print_list(known[k].name, rates, k + 1 == known.size());
+  }
+  for (const auto& buffer : buffers) std::free(buffer.data);
+  return 0;
+}

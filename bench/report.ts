@@ -1,0 +1,189 @@
+// Results to Markdown tables: each number with its spread and its share of what the machine can do.
+//   node --import tsx bench/report.ts [results.json] [--into README.md]
+// Without a file: the newest results. --into replaces what stands between <!-- bench --> and
+// <!-- /bench -->.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import type { Limits } from './machine.js'
+import type { DriverResult, Results, Row } from './results.js'
+import type { Spread } from './statistics.js'
+
+const resultsFolder = fileURLToPath(new URL('results', import.meta.url))
+
+const short = (value: number): string => {
+  if (!Number.isFinite(value)) return '-'
+  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3).replace(/\.?0+$/, '')
+}
+
+const spreadText = ({ median, min, max }: Spread): string =>
+  `**${short(median)}** (${short(min)}..${short(max)})`
+
+/** The better of the limits measured before and after, per number of threads. */
+export const limitOf = (
+  limits: Results['limits'],
+  names: readonly (keyof Limits)[],
+  threads: number,
+): number => {
+  const found = [limits.before, limits.after].flatMap((measured) =>
+    names.map((name) => measured?.[name]?.[threads - 1] ?? 0),
+  )
+  return Math.max(0, ...found)
+}
+
+const integerLimits = ['int8_vnni', 'int8_avx2'] as const
+
+const share = (value: number, unit: string, limit: number, of: string): string =>
+  limit > 0
+    ? `${short(value)} ${unit}, ${((100 * value) / limit).toFixed(0)} % of ${of}`
+    : `${short(value)} ${unit}`
+
+/** What the first driver's number is of the machine's limits; empty where it has no denominator. */
+export const denominator = (row: Row, limits: Results['limits']): string => {
+  const [ours] = row.drivers
+  const { kind, threads } = row.case
+  if (!ours || !row.work) return ''
+  const { bytesPerToken, layerOperations, headOperations } = row.work
+  const integer = limitOf(limits, integerLimits, threads)
+  if (kind === 'decode') {
+    const read = limitOf(limits, ['read'], threads)
+    return share((ours.value.median * bytesPerToken) / 1e9, 'GB/s', read, 'read bandwidth')
+  }
+  if (kind === 'prefill') {
+    return share((ours.value.median * layerOperations) / 1e9, 'GOP/s', integer, 'int8 peak')
+  }
+  if (kind !== 'batch') return ''
+  const rate = ours.extra['decoding tokens/s']?.median ?? Number.NaN
+  const operations = (rate * (layerOperations + headOperations)) / 1e9
+  return share(operations, 'GOP/s decoding', integer, 'int8 peak')
+}
+
+const value = (result: DriverResult | undefined): string => {
+  if (!result) return '-'
+  return result.void ? `void: ${result.void}` : spreadText(result.value)
+}
+
+const ratio = (row: Row): string => {
+  if (!row.ratio || row.drivers.some((result) => result.void)) return '-'
+  return row.ratio.median.toFixed(2)
+}
+
+const table = (head: readonly string[], lines: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+
+const mainTable = (rows: readonly Row[], limits: Results['limits']): string => {
+  const peer = rows[0]?.case.drivers[1] ?? 'peer'
+  return table(
+    ['case', 'unit', 'millrace', peer, 'times better', 'millrace, of this machine'],
+    rows.map((row) => [
+      row.case.name,
+      row.case.unit + (row.case.limit === undefined ? '' : `, limit ${row.case.limit}`),
+      row.skipped ? `not run: ${row.skipped}` : value(row.drivers[0]),
+      value(row.drivers[1]),
+      ratio(row),
+      denominator(row, limits) || '-',
+    ]),
+  )
+}
+
+const extraLines = (row: Row): string[][] =>
+  Object.keys(row.drivers[0]?.extra ?? {}).map((name) => [
+    row.case.name,
+    name,
+    ...row.drivers.map(({ extra }) => {
+      const found = extra[name]
+      return found ? `${short(found.median)} / ${short(found.p99)}` : '-'
+    }),
+  ])
+
+const list = (values: readonly number[] | undefined): string =>
+  values ? values.map(short).join(' / ') : '-'
+
+const limitsLine = (name: string, limits: Limits | undefined): string => {
+  if (!limits) return ''
+  const { read, f32_avx2, f32_avx512, int8_avx2, int8_vnni } = limits
+  return (
+    `Limits ${name}, for 1..${read.length} threads: read ${list(read)} GB/s; ` +
+    `f32 ${list(f32_avx512 ?? f32_avx2)} GFLOP/s; int8 multiply-add pairs ${list(int8_avx2)}, ` +
+    `VNNI ${list(int8_vnni)} GOP/s.`
+  )
+}
+
+const busiest = (rows: readonly Row[]): number =>
+  Math.max(0, ...rows.flatMap(({ drivers }) => drivers.flatMap((d) => d.foreignCpus)))
+
+const versions = (rows: readonly Row[]): string => {
+  const all = rows.flatMap(({ drivers }) =>
+    drivers.map(({ driver, version, detail }) => `${driver} ${version}${detail && ` (${detail})`}`),
+  )
+  return [...new Set(all)].join(', ')
+}
+
+const groups = (rows: readonly Row[]): Row[][] => {
+  const peers = [...new Set(rows.map(({ case: row }) => row.drivers[1]))]
+  return peers.map((peer) => rows.filter(({ case: row }) => row.drivers[1] === peer))
+}
+
+/** All tables of one result file. */
+export const report = (results: Results): string => {
+  const { machine, limits, rows } = results
+  const parts = [
+    `${results.date}, commit ${results.commit}: ${machine.cpu}, ${machine.cores} cores ` +
+      `(${machine.flags.join(' ')}), ${machine.memoryGiB} GiB, ${machine.system}, Node ` +
+      `${machine.node}. ${versions(rows)}. Median (lowest..highest); engines in turn, each in a ` +
+      `fresh process; other programs used at most ${busiest(rows).toFixed(2)} CPUs.`,
+    ...groups(rows).map((group) => mainTable(group, limits)),
+    [limitsLine('before', limits.before), limitsLine('after', limits.after)]
+      .filter(Boolean)
+      .join('\n'),
+  ]
+  return `${parts.filter(Boolean).join('\n\n')}\n`
+}
+
+/** The rest of what was measured: median / p99. */
+export const details = (results: Results): string =>
+  groups(results.rows)
+    .map((group) =>
+      table(
+        ['case', 'median / p99 of', ...(group[0]?.case.drivers ?? [])],
+        group.flatMap(extraLines),
+      ),
+    )
+    .join('\n\n')
+
+const opening = '<!-- bench -->'
+const closing = '<!-- /bench -->'
+
+/** Replaces what stands between the marks. */
+export const insert = (document: string, text: string): string => {
+  const start = document.indexOf(opening)
+  const end = document.indexOf(closing)
+  if (start < 0 || end < start)
+    throw new Error(`Expected ${opening} and ${closing} in the document`)
+  return `${document.slice(0, start + opening.length)}\n${text}${document.slice(end)}`
+}
+
+const newest = (): string => {
+  const name = readdirSync(resultsFolder)
+    .filter((file) => file.endsWith('.json'))
+    .sort()
+    .at(-1)
+  if (!name) throw new Error(`Expected results in ${resultsFolder} but found none`)
+  return join(resultsFolder, name)
+}
+
+const main = (): void => {
+  const { values, positionals } = parseArgs({
+    options: { into: { type: 'string' } },
+    allowPositionals: true,
+  })
+  const results: Results = JSON.parse(readFileSync(positionals[0] ?? newest(), 'utf8'))
+  if (values.into) {
+    writeFileSync(values.into, insert(readFileSync(values.into, 'utf8'), report(results)))
+    return
+  }
+  console.log(`${report(results)}\n${details(results)}`)
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main()

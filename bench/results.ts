@@ -1,0 +1,135 @@
+// Results as they are stored: one file per machine kind and day. Pure.
+import type { Case, Sample } from './case.js'
+import type { Limits, Machine } from './machine.js'
+import { median, rounded, type Spread, spread } from './statistics.js'
+
+export interface DriverResult {
+  driver: string
+  version: string
+  detail: string
+  value: Spread
+  extra: Record<string, Spread>
+  /** Median of each round, for ratios of neighbours in time. */
+  rounds: number[]
+  /** CPUs that other programs used meanwhile, and steal. */
+  foreignCpus: number[]
+  digests: string[]
+  /** Why the times do not count. */
+  void?: string
+}
+
+export interface Work {
+  /** Weight bytes read for one generated token. */
+  bytesPerToken: number
+  /** Operations (2 per multiply-add) of one prompt token, and of the output head. */
+  layerOperations: number
+  headOperations: number
+}
+
+export interface Row {
+  case: Case
+  work?: Work
+  drivers: DriverResult[]
+  /** How many times better the first driver is than the second: median over rounds. */
+  ratio?: Spread
+  /** Leading greedy tokens that both gave, of all: information, the weights are random. */
+  agreement?: string
+  skipped?: string
+}
+
+export interface Results {
+  date: string
+  commit: string
+  machine: Machine
+  limits: { before?: Limits; after?: Limits }
+  rows: Row[]
+}
+
+/** One process of a series. */
+export interface Run {
+  driver: string
+  sample: Sample
+  foreignCpus: number
+}
+
+const roundedSpread = (values: readonly number[]): Spread => {
+  const all = spread(values)
+  return {
+    median: rounded(all.median),
+    min: rounded(all.min),
+    max: rounded(all.max),
+    p99: rounded(all.p99),
+    count: all.count,
+  }
+}
+
+const driverResult = (driver: string, runs: readonly Run[]): DriverResult => {
+  const [first] = runs
+  const names = Object.keys(first?.sample.extra ?? {})
+  return {
+    driver,
+    version: first?.sample.version ?? '',
+    detail: first?.sample.detail ?? '',
+    value: roundedSpread(runs.flatMap(({ sample }) => sample.values)),
+    extra: Object.fromEntries(
+      names.map((name) => [
+        name,
+        roundedSpread(runs.flatMap(({ sample }) => sample.extra[name] ?? [])),
+      ]),
+    ),
+    rounds: runs.map(({ sample }) => rounded(median(sample.values))),
+    foreignCpus: runs.map(({ foreignCpus }) => rounded(foreignCpus)),
+    digests: [...new Set(runs.map(({ sample }) => sample.answer.digest))],
+  }
+}
+
+const ratio = (row: Case, ours: DriverResult, theirs: DriverResult): Spread => {
+  const pairs = ours.rounds.map((value, round) => {
+    const other = theirs.rounds[round] ?? Number.NaN
+    return row.better === 'higher' ? value / other : other / value
+  })
+  return roundedSpread(pairs.filter(Number.isFinite))
+}
+
+const leadingEqual = (a: readonly number[], b: readonly number[]): number => {
+  const end = a.findIndex((token, index) => token !== b[index])
+  return end < 0 ? a.length : end
+}
+
+// An exact answer has one right value; the others need the right number of tokens.
+const voidReason = (row: Case, result: DriverResult, runs: readonly Run[]): string | undefined => {
+  const own = runs.filter(({ driver }) => driver === result.driver)
+  if (own.some(({ sample }) => sample.answer.exact)) {
+    const reference = runs.findLast(({ driver }) => driver !== result.driver)
+    const expected = reference?.sample.answer.digest ?? result.digests[0]
+    const differs = result.digests.some((digest) => digest !== expected)
+    return differs ? `the answer differs from ${reference?.driver ?? 'itself'}` : undefined
+  }
+  const expected = row.tokens * row.sequences
+  const short = own.find(({ sample }) => sample.answer.tokens.length !== expected)
+  return short && `expected ${expected} tokens but received ${short.sample.answer.tokens.length}`
+}
+
+/** Joins the processes of one case. */
+export const summarize = (row: Case, runs: readonly Run[], work?: Work): Row => {
+  const names = row.drivers.filter((name) => runs.some(({ driver }) => driver === name))
+  const drivers = names.map((name) => {
+    const own = runs.filter(({ driver }) => driver === name)
+    const result = driverResult(name, own)
+    const reason = voidReason(row, result, runs)
+    return reason === undefined ? result : { ...result, void: reason }
+  })
+  const summary: Row = { case: row, drivers }
+  if (work) summary.work = work
+  const [ours, theirs] = drivers
+  if (!ours || !theirs) return summary
+  summary.ratio = ratio(row, ours, theirs)
+  const answers = [ours, theirs].map(({ driver }) => {
+    const tokens = runs.find((run) => run.driver === driver)?.sample.answer.tokens ?? []
+    return tokens.slice(0, row.tokens)
+  })
+  if (row.tokens > 0) {
+    summary.agreement = `${leadingEqual(answers[0] ?? [], answers[1] ?? [])} of ${row.tokens}`
+  }
+  return summary
+}

@@ -1,0 +1,197 @@
+// Runs cases on engines, in turn, each in a fresh process, and writes what it measured.
+//   npm run bench [-- words...] [--quick] [--check] [--drivers a,b] [--rounds n] [--out file]
+// Words choose cases (kind, shape, type, engine). --check compares with the committed results of the
+// same kind of machine and fails on a loss. --wait <s>: how long to wait for a quiet machine before
+// each process. $MILLRACE_BENCH_CACHE and $MILLRACE_BENCH_MODELS say where peers and models are kept.
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type Case, matching, quick, type Sample } from './case.js'
+import { batch } from './cases/batch.js'
+import { crossing } from './cases/crossing.js'
+import { decode } from './cases/decode.js'
+import { load } from './cases/load.js'
+import { prefill } from './cases/prefill.js'
+import { tokenize } from './cases/tokenize.js'
+import { failures, losses } from './check.js'
+import { commit, cpuTimes, describeMachine, type Limits, measureLimits } from './machine.js'
+import type { Job } from './measure.js'
+import { modelFile, vocabulary, warmPages, work } from './model-file.js'
+import { details, report } from './report.js'
+import { type Results, type Row, type Run, summarize } from './results.js'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const resultsFolder = join(here, 'results')
+const allCases = [...decode, ...prefill, ...batch, ...load, ...tokenize, ...crossing]
+
+const { values: options, positionals: filter } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    check: { type: 'boolean', default: false },
+    drivers: { type: 'string' },
+    rounds: { type: 'string' },
+    out: { type: 'string' },
+    wait: { type: 'string', default: '30' },
+  },
+  allowPositionals: true,
+})
+
+const quietShare = 0.12
+
+// Waits until other programs use little, at most the seconds asked for.
+const quietMachine = async (seconds: number, cores: number): Promise<void> => {
+  const end = performance.now() + seconds * 1000
+  while (performance.now() < end) {
+    const before = cpuTimes()
+    await setTimeout(500)
+    const after = cpuTimes()
+    if (!before || !after) return
+    const busy = (after.busySeconds - before.busySeconds) / (after.atSeconds - before.atSeconds)
+    if (busy < quietShare * cores) return
+  }
+}
+
+const longestMs = 15 * 60_000
+
+/** Starts one worker; resolves with its sample. */
+const runWorker = (job: Job): Promise<Sample> =>
+  new Promise((resolve, reject) => {
+    const argv = ['--import', 'tsx', join(here, 'worker.ts'), JSON.stringify(job)]
+    const child = spawn(process.execPath, argv, { cwd: join(here, '..'), timeout: longestMs })
+    let output = ''
+    let errors = ''
+    child.stdout.on('data', (chunk: Buffer) => {
+      output += chunk.toString()
+    })
+    child.stderr.on('data', (chunk: Buffer) => {
+      errors += chunk.toString()
+    })
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      const line = output.split('\n').find((text) => text.startsWith('SAMPLE '))
+      if (code === 0 && line) resolve(JSON.parse(line.slice('SAMPLE '.length)))
+      else reject(new Error(`worker ended with ${code ?? signal}: ${errors.trim().slice(-600)}`))
+    })
+  })
+
+// CPUs that everything but the worker used while it ran.
+const foreign = (
+  before: ReturnType<typeof cpuTimes>,
+  after: ReturnType<typeof cpuTimes>,
+  own: number,
+): number => {
+  if (!before || !after) return Number.NaN
+  const seconds = after.atSeconds - before.atSeconds
+  return Math.max(0, (after.busySeconds - before.busySeconds - own) / seconds)
+}
+
+const measured = async (job: Job, cores: number): Promise<Run> => {
+  await quietMachine(Number(options.wait), cores)
+  const before = cpuTimes()
+  const sample = await runWorker(job)
+  const foreignCpus = foreign(before, cpuTimes(), sample.cpuSeconds)
+  const values = sample.values.map((value) => value.toPrecision(4)).join(' ')
+  console.log(`  ${job.round + 1} ${job.driver}: ${values} (others ${foreignCpus.toFixed(2)} CPUs)`)
+  return { driver: job.driver, sample, foreignCpus }
+}
+
+const series = async (row: Case, cores: number): Promise<Row> => {
+  console.log(`${row.name}, ${row.unit}`)
+  const file = modelFile(row)
+  warmPages(file)
+  const runs: Run[] = []
+  for (let round = 0; round < row.rounds; round++) {
+    for (const driver of row.drivers) {
+      const job = { row, driver, file, vocabulary: vocabulary(row), round }
+      runs.push(await measured(job, cores))
+    }
+  }
+  return summarize(row, runs, work(row))
+}
+
+// A case that cannot run is said to be so; the others go on.
+const seriesOrReason = async (row: Case, cores: number): Promise<Row> => {
+  try {
+    return await series(row, cores)
+  } catch (error) {
+    const skipped = error instanceof Error ? error.message : String(error)
+    console.log(`  not run: ${skipped}`)
+    return { case: row, drivers: [], skipped: skipped.split('\n')[0] ?? '' }
+  }
+}
+
+const limitsOrNone = (threads: number): Limits | undefined => {
+  if (options.quick) return undefined
+  try {
+    return measureLimits(threads)
+  } catch (error) {
+    console.log(`limits not measured: ${error instanceof Error ? error.message : error}`)
+    return undefined
+  }
+}
+
+const chosenCases = (): Case[] => {
+  const names = options.drivers?.split(',')
+  return matching(allCases, filter)
+    .map((row) => (options.quick ? quick(row) : row))
+    .map((row) => (options.rounds ? { ...row, rounds: Number(options.rounds) } : row))
+    .map((row) => (names ? { ...row, drivers: row.drivers.filter((d) => names.includes(d)) } : row))
+    .filter((row) => row.drivers.length > 0)
+}
+
+const committed = (kind: string): Results | undefined => {
+  if (!existsSync(resultsFolder)) return undefined
+  const name = readdirSync(resultsFolder)
+    .filter((file) => file.endsWith(`-${kind}.json`))
+    .sort()
+    .at(-1)
+  return name ? JSON.parse(readFileSync(join(resultsFolder, name), 'utf8')) : undefined
+}
+
+const check = (results: Results, before: Results | undefined): void => {
+  if (!before) console.log(`check: no committed results of ${results.machine.kind}`)
+  const lost = before ? losses(before, results) : []
+  for (const { name, before: was, after, loss } of lost) {
+    console.log(`loss: ${name} from ${was} to ${after}, ${(100 * loss).toFixed(1)} %`)
+  }
+  const broken = failures(results)
+  for (const line of broken) console.log(`failed: ${line}`)
+  if (lost.length + broken.length > 0) process.exitCode = 1
+  else console.log('check: no loss')
+}
+
+const main = async (): Promise<void> => {
+  const cases = chosenCases()
+  if (cases.length === 0) {
+    console.error(`Expected words that choose cases but received "${filter.join(' ')}". Cases:`)
+    for (const { name, drivers } of allCases) console.error(`  ${name} (${drivers.join(', ')})`)
+    process.exit(2)
+  }
+  const machine = describeMachine()
+  const date = new Date().toISOString().slice(0, 10)
+  const before = committed(machine.kind)
+  const threads = Math.max(...cases.map((row) => row.threads))
+  const results: Results = { date, commit: commit(), machine, limits: {}, rows: [] }
+  const out = options.out ?? join(resultsFolder, `${date}-${machine.kind}.json`)
+  const save = () => {
+    if (options.out === undefined && (options.quick || options.check)) return
+    mkdirSync(resultsFolder, { recursive: true })
+    writeFileSync(out, `${JSON.stringify(results, null, 1)}\n`)
+  }
+  const first = limitsOrNone(threads)
+  if (first) results.limits.before = first
+  for (const row of cases) {
+    results.rows.push(await seriesOrReason(row, machine.cores))
+    save()
+  }
+  const last = limitsOrNone(threads)
+  if (last) results.limits.after = last
+  save()
+  console.log(`\n${report(results)}\n${details(results)}`)
+  if (options.check) check(results, before)
+}
+
+await main()
