@@ -26,9 +26,7 @@ CodepointClasses::CodepointClasses(const std::vector<CodepointSet>& sets) {
   edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
 
   std::map<std::vector<bool>, int> ids;
-  std::map<std::vector<uint8_t>, uint16_t> known;
   std::vector<size_t> cursor(sets.size(), 0);
-  std::vector<uint8_t> block;
   for (size_t i = 0; i + 1 < edges.size(); ++i) {
     std::vector<bool> member(sets.size());
     for (size_t s = 0; s < sets.size(); ++s) {
@@ -41,15 +39,27 @@ CodepointClasses::CodepointClasses(const std::vector<CodepointSet>& sets) {
       ++count_;
       members_.push_back(member);
     }
-    for (uint32_t point = edges[i]; point < edges[i + 1]; ++point) {
-      block.push_back(static_cast<uint8_t>(entry->second));
-      if (block.size() < 256) continue;
-      const auto next = static_cast<uint16_t>(known.size());
-      const auto [page, fresh] = known.try_emplace(block, next);
-      if (fresh) blocks_.insert(blocks_.end(), block.begin(), block.end());
-      pages_.push_back(page->second);
-      block.clear();
+    append_run(entry->second, edges[i + 1] - edges[i]);
+  }
+}
+
+// Adds a run of one class to the pages; a page of one class only is made once per class.
+void CodepointClasses::append_run(int class_id, uint32_t length) {
+  const auto id = static_cast<uint8_t>(class_id);
+  while (length > 0) {
+    if (partial_ == 0 && length >= k_page) {
+      const auto [page, fresh] = uniform_.try_emplace(id, blocks_.size() / k_page);
+      if (fresh) blocks_.insert(blocks_.end(), k_page, id);
+      const uint32_t pages = length / k_page;
+      pages_.insert(pages_.end(), pages, static_cast<uint16_t>(page->second));
+      length -= pages * k_page;
+      continue;
     }
+    const uint32_t taken = std::min(length, k_page - partial_);
+    if (partial_ == 0) pages_.push_back(static_cast<uint16_t>(blocks_.size() / k_page));
+    blocks_.insert(blocks_.end(), taken, id);
+    partial_ = (partial_ + taken) % k_page;
+    length -= taken;
   }
 }
 

@@ -6,6 +6,7 @@
 // Threads: any (immutable); a Scan belongs to one caller.
 
 #include <cstdint>
+#include <map>
 #include <string_view>
 #include <vector>
 
@@ -29,7 +30,12 @@ class CodepointClasses {
   }
 
  private:
+  static constexpr uint32_t k_page = 256;
+  void append_run(int class_id, uint32_t length);
+
   int count_ = 0;
+  uint32_t partial_ = 0;               // code points of the last page so far, when not complete
+  std::map<uint8_t, size_t> uniform_;  // class -> block of that class alone
   std::vector<std::vector<bool>> members_;  // [class][set]
   std::vector<uint16_t> pages_;             // [code point / 256] -> block
   std::vector<uint8_t> blocks_;             // [block][code point % 256] -> class

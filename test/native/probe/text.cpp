@@ -1,6 +1,7 @@
 // Probe of the text floor: tokenizers made from plain data, text streams, patterns.
 
 #include <ctime>
+#include <map>
 
 #include "base/utf8.h"
 #include "probe.h"
@@ -186,7 +187,9 @@ Napi::Value to_ends(Napi::Env env, const std::vector<uint32_t>& ends) {
 Napi::Value pre_tokenizer_split(const Napi::CallbackInfo& info) {
   const auto row = find_pre_tokenizer(info[0].ToString().Utf8Value());
   if (!row.ok()) return throw_status(info.Env(), row.status());
-  const auto pre = PreTokenizer::create(**row);
+  static std::map<const PreTokenizerRow*, Result<PreTokenizer>> made;  // compiling takes longer
+  if (!made.contains(*row)) made.emplace(*row, PreTokenizer::create(**row));
+  const Result<PreTokenizer>& pre = made.at(*row);
   if (!pre.ok()) return throw_status(info.Env(), pre.status());
   std::vector<uint32_t> ends;
   const double begin = thread_ms();
@@ -213,7 +216,10 @@ Napi::Value pre_tokenizer_passes(const Napi::CallbackInfo& info) {
 
 // Begins and ends of all matches of a pattern, left to right.
 Napi::Value pattern_matches(const Napi::CallbackInfo& info) {
-  const auto automaton = Automaton::compile(info[0].ToString().Utf8Value());
+  static std::map<std::string, Result<Automaton>> made;
+  const std::string pattern = info[0].ToString();
+  if (!made.contains(pattern)) made.emplace(pattern, Automaton::compile(pattern));
+  const Result<Automaton>& automaton = made.at(pattern);
   if (!automaton.ok()) return throw_status(info.Env(), automaton.status());
   const std::string_view text = view_of(info[1]);
   std::vector<uint32_t> out;
