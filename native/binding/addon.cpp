@@ -1,0 +1,77 @@
+// The addon's exports. State hangs on the environment: workers and several copies of the addon in
+// one program do not meet.
+
+#include <napi.h>
+
+#include <iterator>
+
+#include "binding/environment.h"
+#include "binding/objects.h"
+#include "ops/device.h"
+
+namespace millrace {
+
+namespace {
+
+// errorCodes(): string[], by number
+Napi::Value error_codes(const Napi::CallbackInfo& info) {
+  auto names = Napi::Array::New(info.Env());
+  for (size_t i = 0; i < std::size(k_error_code_names); ++i)
+    names.Set(static_cast<uint32_t>(i), Napi::String::New(info.Env(), k_error_code_names[i]));
+  return names;
+}
+
+// devices(): { name, ops, threads, memoryBytes, freeBytes }[], what an engine could run on
+Napi::Value devices(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto cpu = open_cpu({});
+    if (!cpu.ok()) return throw_status(env, cpu.status());
+    const DeviceInfo device = (*cpu)->info();
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("name", device.name);
+    object.Set("ops", device.ops);
+    object.Set("threads", device.threads);
+    object.Set("memoryBytes", static_cast<double>(device.memory_bytes));
+    object.Set("freeBytes", static_cast<double>(device.free_bytes));
+    auto list = Napi::Array::New(env);
+    list.Set(0u, object);
+    return list;
+  });
+}
+
+// shutDown(): void; at the program's exit: closes all that is open here and waits for it
+Napi::Value shut_down(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Environment::of(info.Env()).shut_down();
+    return info.Env().Undefined();
+  });
+}
+
+#ifdef MILLRACE_TESTS
+// failAllocAfter(n): void; the (n+1)-th device allocation from now fails; negative: none
+Napi::Value fail_alloc(const Napi::CallbackInfo& info) {
+  fail_alloc_after(info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : -1);
+  return info.Env().Undefined();
+}
+#endif
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  Environment::create(env);
+  exports.Set("version", "0.1.0");
+  exports.Set("errorCodes", Napi::Function::New<error_codes>(env, "errorCodes"));
+  exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
+  exports.Set("openModel", Napi::Function::New<open_model>(env, "openModel"));
+  exports.Set("openEngine", Napi::Function::New<open_engine>(env, "openEngine"));
+  exports.Set("shutDown", Napi::Function::New<shut_down>(env, "shutDown"));
+#ifdef MILLRACE_TESTS
+  exports.Set("failAllocAfter", Napi::Function::New<fail_alloc>(env, "failAllocAfter"));
+#endif
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(millrace, initialize)
+
+}  // namespace millrace

@@ -1,0 +1,168 @@
+#include <atomic>
+
+#include "binding/job.h"
+#include "binding/objects.h"
+#include "binding/read.h"
+
+namespace millrace {
+
+namespace {
+
+using ModelHandle = Handle<OpenModel>;
+
+void report_bytes(Napi::Env env, int64_t change) {
+  int64_t total = 0;
+  napi_adjust_external_memory(env, change, &total);
+}
+
+Napi::Value tokens_array(Napi::Env env, const std::vector<int32_t>& tokens) {
+  auto array = Napi::Int32Array::New(env, tokens.size());
+  if (!array.IsEmpty() && !tokens.empty()) std::copy(tokens.begin(), tokens.end(), array.Data());
+  return array;
+}
+
+// info(): NativeModelInfo. The primary end token comes first.
+Napi::Value info_of_model(const Napi::CallbackInfo& info) {
+  return ModelHandle::call(info, [&](OpenModel& open) -> Napi::Value {
+    const Napi::Env env = info.Env();
+    const ModelInfo& model = open.model->info();
+    Napi::Object object = Napi::Object::New(env);
+    const auto number = [&](const char* name, double value) { object.Set(name, value); };
+    object.Set("name", model.name);
+    object.Set("architecture", model.architecture);
+    object.Set("quantization", model.quantization);
+    object.Set("chatTemplate", model.chat_template);
+    number("parameters", static_cast<double>(model.parameters));
+    number("sizeBytes", static_cast<double>(model.size_bytes));
+    number("contextLength", model.context_length);
+    number("vocabularySize", model.vocab_size);
+    number("embeddingLength", model.embedding_length);
+    number("layers", model.layers);
+    number("heads", model.heads);
+    number("kvHeads", model.kv_heads);
+    number("headDim", model.head_dim);
+    number("bosToken", model.bos_token);
+    std::vector<int32_t> ends;
+    const int32_t eos = open.model->tokenizer().eos();
+    if (eos >= 0) ends.push_back(eos);
+    for (const int32_t token : model.eos_tokens)
+      if (token != eos) ends.push_back(token);
+    object.Set("eosTokens", tokens_array(env, ends));
+    return object;
+  });
+}
+
+// tokenize(text: string | Uint8Array, addSpecial: boolean, parseSpecial: boolean): Int32Array
+Napi::Value tokenize(const Napi::CallbackInfo& info) {
+  return ModelHandle::call(info, [&](OpenModel& open) -> Napi::Value {
+    const auto text = read_bytes("text", info[0]);
+    if (!text.ok()) return throw_status(info.Env(), text.status());
+    const EncodeOptions options = {.add_special = info[1].ToBoolean().Value(),
+                                   .parse_special = info[2].ToBoolean().Value()};
+    const auto tokens = open.model->tokenizer().encode(*text, options);
+    if (!tokens.ok()) return throw_status(info.Env(), tokens.status());
+    return tokens_array(info.Env(), *tokens);
+  });
+}
+
+// detokenize(tokens: Int32Array, special: boolean): string
+Napi::Value detokenize(const Napi::CallbackInfo& info) {
+  return ModelHandle::call(info, [&](OpenModel& open) -> Napi::Value {
+    const auto tokens = read_tokens("tokens", info[0]);
+    if (!tokens.ok()) return throw_status(info.Env(), tokens.status());
+    const DecodeOptions options = {.special = info[1].ToBoolean().Value()};
+    return Napi::String::New(info.Env(), open.model->tokenizer().decode(*tokens, options));
+  });
+}
+
+// piece(token: number): Uint8Array, the raw bytes one token stands for
+Napi::Value piece(const Napi::CallbackInfo& info) {
+  return ModelHandle::call(info, [&](OpenModel& open) -> Napi::Value {
+    if (!info[0].IsNumber())
+      return throw_status(info.Env(),
+                          error(ErrorCode::invalid_argument, "Expected \"token\" to be a number"));
+    const auto bytes = open.model->tokenizer().piece(info[0].As<Napi::Number>().Int32Value());
+    auto array = Napi::Uint8Array::New(info.Env(), bytes.size());
+    if (!array.IsEmpty() && !bytes.empty()) std::copy(bytes.begin(), bytes.end(), array.Data());
+    return array;
+  });
+}
+
+// close(): Promise<void>; idempotent. Engines keep the weights they use.
+Napi::Value close(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    ModelHandle* handle = ModelHandle::of(env, info.This());
+    if (handle == nullptr) return Napi::Value();
+    const auto open = handle->take();
+    if (open) report_bytes(env, -open->external_bytes);
+    // Unmapping tens of gigabytes takes a while.
+    return Job::start(env, [open](Job&) mutable {
+      if (open) open->model.reset();
+      return [](Napi::Env now) { return Result<Napi::Value>(now.Undefined()); };
+    });
+  });
+}
+
+Result<Napi::Value> wrap_model(Napi::Env env, std::shared_ptr<const Model> model) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("info", Napi::Function::New<info_of_model>(env, "info"));
+  object.Set("tokenize", Napi::Function::New<tokenize>(env, "tokenize"));
+  object.Set("detokenize", Napi::Function::New<detokenize>(env, "detokenize"));
+  object.Set("piece", Napi::Function::New<piece>(env, "piece"));
+  object.Set("close", Napi::Function::New<close>(env, "close"));
+  auto open = std::make_shared<OpenModel>();
+  open->external_bytes = model->info().size_bytes;
+  open->model = std::move(model);
+  report_bytes(env, open->external_bytes);
+  return ModelHandle::wrap(env, object, std::move(open));
+}
+
+// Hooks that tell onProgress on the JS thread, at most once per wake-up.
+LoadHooks hooks_of(Job& job, const std::shared_ptr<Napi::FunctionReference>& on_progress) {
+  LoadHooks hooks;
+  hooks.cancelled = [&job] { return job.cancelled(); };
+  if (!on_progress) return hooks;
+  hooks.progress = [&job, on_progress](double fraction) {
+    job.post([on_progress, fraction](Napi::Env env) {
+      if (!on_progress->IsEmpty()) on_progress->Call({Napi::Number::New(env, fraction)});
+    });
+  };
+  return hooks;
+}
+
+}  // namespace
+
+void OpenModel::abandon(Napi::Env env, std::shared_ptr<OpenModel> open) {
+  report_bytes(env, -open->external_bytes);
+}
+
+Napi::Value open_model(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    auto path = read_bytes("path", info[0]);
+    if (!path.ok()) return throw_status(env, path.status());
+    if (!info[1].IsObject())
+      return throw_status(env, error(ErrorCode::invalid_argument, "Expected options"));
+    const auto options = read_model_options(info[1].As<Napi::Object>());
+    if (!options.ok()) return throw_status(env, options.status());
+    std::shared_ptr<Napi::FunctionReference> on_progress;
+    if (info[2].IsFunction())
+      on_progress =
+          std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[2].As<Napi::Function>()));
+    return Job::start(env, [path = *path, options = *options, on_progress](Job& job) {
+      ModelOpenOptions now = options;
+      now.hooks = hooks_of(job, on_progress);
+      auto model = Model::open(path, now);
+      if (model.ok() && job.cancelled())
+        model = error(ErrorCode::aborted, "opening %s was aborted", path.c_str());
+      return [model, on_progress](Napi::Env then) -> Result<Napi::Value> {
+        if (on_progress) on_progress->Reset();
+        TRY(model);
+        return wrap_model(then, *model);
+      };
+    });
+  });
+}
+
+}  // namespace millrace
