@@ -2,11 +2,9 @@
 // arrays are read and written in place, so a test allocates its outputs.
 
 #include <cstring>
-#include <memory>
 #include <numeric>
 #include <vector>
 
-#include "base/thread-pool.h"
 #include "ops/device.h"
 #include "probe.h"
 
@@ -73,27 +71,6 @@ Napi::Value ops_tables(const Napi::CallbackInfo& info) {
   return names;
 }
 
-// Floats to the bytes of one row of a type.
-Napi::Value ops_encode(const Napi::CallbackInfo& info) {
-  const DType dtype = dtype_named(info[0].ToString());
-  const auto values = info[1].As<Napi::Float32Array>();
-  const auto n = static_cast<int64_t>(values.ElementLength());
-  auto bytes = Napi::Uint8Array::New(info.Env(), static_cast<size_t>(row_bytes(dtype, n)));
-  encode_row(dtype, values.Data(), n, bytes.Data());
-  return bytes;
-}
-
-Napi::Value ops_decode(const Napi::CallbackInfo& info) {
-  const DType dtype = dtype_named(info[0].ToString());
-  const auto bytes = info[1].As<Napi::Uint8Array>();
-  const DTypeInfo& row = info_of(dtype);
-  const size_t n = bytes.ElementLength() / static_cast<size_t>(row.block_bytes) *
-                   static_cast<size_t>(row.block_values);
-  std::vector<float> values(n);
-  decode_row(dtype, bytes.Data(), static_cast<int64_t>(n), values.data());
-  return to_array(info.Env(), values);
-}
-
 Napi::Value ops_embed(const Napi::CallbackInfo& info) {
   return on_device(info, [](Device& device, const Fields& f) {
     device.ops().embed(device.queue(),
@@ -139,41 +116,6 @@ Napi::Value ops_gather(const Napi::CallbackInfo& info) {
     device.ops().gather(device.queue(),
                         {f.floats("x"), f.ints("rows"), static_cast<int>(f.length("rows")),
                          f.number("dim"), f.floats("out")});
-  });
-}
-
-// Packs the weight where the table wants that, in `packCalls` pieces.
-Weight packed_for(Device& device, const Weight& plain, int pieces, std::vector<Buffer>& buffers) {
-  const Ops& ops = device.ops();
-  const size_t size_bytes = ops.packed_bytes(plain.dtype, plain.rows, plain.cols);
-  if (size_bytes == 0) return plain;
-  auto buffer = device.alloc(size_bytes, "a packed weight");
-  if (!buffer.ok()) {
-    device.queue().fail(buffer.status());
-    return plain;
-  }
-  const int groups = (plain.rows + ops.pack_rows - 1) / ops.pack_rows;
-  const int step = (groups + pieces - 1) / pieces * ops.pack_rows;
-  for (int first = 0; first < plain.rows; first += step)
-    ops.pack(plain, buffer->data(), first, std::min(step, plain.rows - first));
-  buffers.push_back(*buffer);
-  return {plain.dtype, Weight::Layout::packed, plain.rows, plain.cols, 0, buffer->data()};
-}
-
-Napi::Value ops_matmul(const Napi::CallbackInfo& info) {
-  return on_device(info, [](Device& device, const Fields& f) {
-    const Napi::Array products = f.array("products");
-    std::vector<Buffer> buffers;
-    MatmulArgs args{f.floats("x"), f.number_or("xStride", f.number("cols")), f.number("n"),
-                    static_cast<int>(products.Length()), {}};
-    for (uint32_t i = 0; i < products.Length(); ++i) {
-      const Fields product(products.Get(i));
-      const Weight weight =
-          packed_for(device, read_weight(product), f.number_or("packCalls", 1), buffers);
-      args.products[i] = {weight, product.floats("bias"), product.floats("out"),
-                          product.number_or("outStride", 0)};
-    }
-    device.ops().matmul(device.queue(), args);
   });
 }
 
@@ -265,22 +207,6 @@ Napi::Value ops_attention(const Napi::CallbackInfo& info) {
   });
 }
 
-// Counts how often each index of [0, n) was visited by `rounds` calls of parallel_for.
-Napi::Value pool_visits(const Napi::CallbackInfo& info) {
-  const Fields f(info[0]);
-  ThreadPool pool(f.number("threads"));
-  const int n = f.number("n"), grain = f.number("grain");
-  std::vector<float> visits(static_cast<size_t>(n));
-  bool within = true;
-  for (int round = 0; round < f.number("rounds"); ++round)
-    pool.parallel_for(n, grain, [&](int begin, int end, int worker) {
-      if (end - begin > grain || worker < 0 || worker >= pool.size()) within = false;
-      for (int i = begin; i < end; ++i) visits[static_cast<size_t>(i)] += 1.0f;
-    });
-  if (!within) return throw_status(info.Env(), error(ErrorCode::internal, "a range out of bounds"));
-  return to_array(info.Env(), visits);
-}
-
 }  // namespace
 
 void register_ops(Napi::Env env, Napi::Object exports) {
@@ -288,17 +214,13 @@ void register_ops(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("opsTables", ops_tables);
-  add("opsEncode", ops_encode);
-  add("opsDecode", ops_decode);
   add("opsEmbed", ops_embed);
   add("opsNorm", ops_norm);
   add("opsRope", ops_rope);
   add("opsGate", ops_gate);
   add("opsAdd", ops_add);
   add("opsGather", ops_gather);
-  add("opsMatmul", ops_matmul);
   add("opsAttention", ops_attention);
-  add("poolVisits", pool_visits);
 }
 
 }  // namespace millrace

@@ -1,0 +1,132 @@
+// The operators of every table over typed arrays, and what their tests measure with.
+
+import { probe } from './probe.js'
+
+export interface Where {
+  table: string
+  threads?: number
+}
+
+export interface Sequence {
+  q: Float32Array
+  k: Float32Array
+  v: Float32Array
+  out: Float32Array
+}
+
+export interface AttentionCall extends Where {
+  cacheType: 'F32' | 'F16' | 'Q8_0'
+  heads: number
+  kvHeads: number
+  headDim: number
+  pageTokens?: number
+  layers?: number
+  layer?: number
+  scale: number
+  window?: number
+  softCap?: number
+  /** Every byte of the cache before the first step. */
+  fill?: number
+  sequences: Sequence[]
+  /** Per step: sequence, first position, rows, and so on. */
+  steps: Int32Array[]
+}
+
+export const ops = probe<{
+  opsTables(): string[]
+  opsEmbed(
+    call: Where & {
+      dtype: string
+      rows: number
+      cols: number
+      data: Uint8Array
+      tokens: Int32Array
+      scale: number
+      out: Float32Array
+    },
+  ): void
+  opsNorm(
+    call: Where & {
+      x: Float32Array
+      add?: Float32Array
+      weight: Float32Array
+      out: Float32Array
+      n: number
+      dim: number
+      eps: number
+    },
+  ): void
+  opsRope(
+    call: Where & {
+      x: Float32Array
+      stride?: number
+      n: number
+      heads: number
+      headDim: number
+      rotary: number
+      adjacent: number
+      positions: Int32Array
+      invFreq: Float32Array
+      magnitude: number
+    },
+  ): void
+  opsGate(
+    call: Where & { gate: Float32Array; up: Float32Array; out: Float32Array; act: string },
+  ): void
+  opsAdd(call: Where & { x: Float32Array; y: Float32Array }): void
+  opsGather(
+    call: Where & { x: Float32Array; rows: Int32Array; dim: number; out: Float32Array },
+  ): void
+  opsAttention(call: AttentionCall): void
+  encodeRow(type: string, values: Float32Array): Uint8Array
+  decodeRow(type: string, bytes: Uint8Array, n: number): Float32Array
+}>()
+
+export const tables = ops.opsTables()
+
+/** Half the distance between 1 and the next f32. */
+export const unit = 2 ** -24
+
+/** n numbers that look normal with the given spread; the same for the same seed. */
+export function normals(seed: number, n: number, spread = 1): Float32Array {
+  let state = (seed * 2654435761 + 12345) >>> 0
+  const uniform = (): number => {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return (state >>> 0) / 2 ** 32
+  }
+  const values = new Float32Array(n)
+  for (let i = 0; i < n; i++) {
+    let sum = -6
+    for (let j = 0; j < 12; j++) sum += uniform()
+    values[i] = sum * spread
+  }
+  return values
+}
+
+export const at = (values: ArrayLike<number>, index: number): number => {
+  const value = values[index]
+  if (value === undefined) throw new Error(`Expected an index below ${values.length}: ${index}`)
+  return value
+}
+
+/** The largest |actual - expected| over its bound; a test expects at most 1. NaN counts as infinite. */
+export function worst(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  bound: (index: number) => number,
+): number {
+  let most = actual.length === expected.length ? 0 : Number.POSITIVE_INFINITY
+  for (let i = 0; i < actual.length; i++) {
+    const ratio = Math.abs(at(actual, i) - at(expected, i)) / bound(i)
+    if (!(ratio <= most)) most = Number.isNaN(ratio) ? Number.POSITIVE_INFINITY : ratio
+  }
+  return most
+}
+
+/** Whether two arrays hold the same bits. */
+export function sameBits(a: Float32Array, b: Float32Array): boolean {
+  const bytes = (x: Float32Array): Buffer => Buffer.from(x.buffer, x.byteOffset, x.byteLength)
+  return bytes(a).equals(bytes(b))
+}
