@@ -1,5 +1,5 @@
 // Small GGUF files, well-formed, made by the writer that shares nothing with the reader under test.
-import { randomBlocks } from '../../bench/random-blocks.js'
+
 import {
   type ElementType,
   type Entry,
@@ -9,6 +9,7 @@ import {
   type TensorInfo,
   tensorBytes,
 } from '../../bench/gguf-writer.js'
+import { randomBlocks } from '../../bench/random-blocks.js'
 
 /** One entry of every value type, arrays included. */
 export const everyEntry: readonly Entry[] = [
@@ -69,6 +70,9 @@ export const seedFiles = (): Record<string, Buffer> => ({
   }),
   vocabulary: sampleFile({ entries: everyEntry.slice(14, 20), tensors: [] }),
   tensors: sampleFile({ entries: [], tensors: everyTensor.slice(0, 6) }),
-  unknown: sampleFile({ entries: [], tensors: [{ name: 'x', type: 'Q8_0', shape: [32], typeId: 16 }] }),
+  unknown: sampleFile({
+    entries: [],
+    tensors: [{ name: 'x', type: 'Q8_0', shape: [32], typeId: 16 }],
+  }),
   empty: sampleFile({ entries: [], tensors: [] }),
 })
