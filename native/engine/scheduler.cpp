@@ -14,6 +14,10 @@ constexpr int k_look_ahead = 32;
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
+bool wants_prefill(const Sequence& sequence) {
+  return sequence.stage == Sequence::Stage::running && !sequence.is_scheduled;
+}
+
 }  // namespace
 
 Scheduler::Scheduler(Limits limits, KvCache cache)
@@ -90,8 +94,7 @@ const Batch& Scheduler::schedule(double now_ms, EventBatch& events) {
   schedule_decodes(budget);
   if (!batch_.empty())
     budget.rows = std::min(budget.rows, ceil_div(limits_.step_tokens, k_prefill_share));
-  schedule_prefills(budget);
-  admit_waiting(now_ms, budget);
+  schedule_prefills(now_ms, budget);
   if (!batch_.empty()) ++counts_.steps;
   return batch_;
 }
@@ -111,12 +114,23 @@ void Scheduler::schedule_decodes(Budget& budget) {
   }
 }
 
-void Scheduler::schedule_prefills(Budget& budget) {
-  for (Sequence* sequence : order_) {
-    const bool is_running = sequence->stage == Sequence::Stage::running;
-    if (!is_running || sequence->is_scheduled || budget.rows == 0) continue;
-    match(*sequence);
-    schedule_chunk(*sequence, budget);
+// Running and waiting sequences in one order of rank, as long as rows are left.
+void Scheduler::schedule_prefills(double now_ms, Budget& budget) {
+  auto running = order_.begin();
+  auto waiting = waiting_.begin();
+  int looked_at = 0;
+  while (budget.rows > 0) {
+    while (running != order_.end() && !wants_prefill(**running)) ++running;
+    const bool may_admit = waiting != waiting_.end() && looked_at < k_look_ahead;
+    if (!may_admit && running == order_.end()) return;
+    if (may_admit && (running == order_.end() || goes_before(**waiting, **running))) {
+      ++looked_at;
+      const Admission admission = admit_waiting(**waiting++, now_ms, budget);
+      if (admission == Admission::full) looked_at = k_look_ahead;
+    } else {
+      match(**running);
+      schedule_chunk(**running++, budget);
+    }
   }
 }
 
@@ -141,29 +155,23 @@ void Scheduler::schedule_chunk(Sequence& sequence, Budget& budget) {
   budget.outputs -= static_cast<int>(batch_.outputs.size() - outputs);
 }
 
-// Admits in order as long as the whole of each fits beside what the running ones still need.
-void Scheduler::admit_waiting(double now_ms, Budget& budget) {
+// Admits a sequence if the whole of it fits beside what the running ones still need. None is
+// admitted past one that does not fit, so it will.
+Scheduler::Admission Scheduler::admit_waiting(Sequence& sequence, double now_ms, Budget& budget) {
+  if (running() >= limits_.max_sequences) return Admission::full;
   int promised = running();  // a page each, which they will want soon
-  for (const Sequence* sequence : running_) promised += missing_pages(*sequence);
-  int looked_at = 0;
-  for (auto next = waiting_.begin(); next != waiting_.end() && looked_at < k_look_ahead;) {
-    if (budget.rows == 0 || running() >= limits_.max_sequences) return;
-    Sequence& sequence = **next++;
-    ++looked_at;
-    const int matched = match(sequence);
-    const bool waits = waits_for_twin(sequence);
-    const int missing = missing_pages(sequence);
-    if (waits || missing + promised > cache_.available()) {
-      cache_.release(sequence.table);
-      sequence.n_computed = 0;
-      sequence.cached_tokens -= matched;
-      if (waits) continue;
-      return;
-    }
+  for (const Sequence* other : running_) promised += missing_pages(*other);
+  const int matched = match(sequence);
+  const bool waits = waits_for_twin(sequence);
+  if (!waits && missing_pages(sequence) + promised <= cache_.available()) {
     start(sequence, now_ms);
     schedule_chunk(sequence, budget);
-    promised += missing_pages(sequence) + 1;
+    return Admission::admitted;
   }
+  cache_.release(sequence.table);
+  sequence.n_computed = 0;
+  sequence.cached_tokens -= matched;
+  return waits ? Admission::held_back : Admission::full;
 }
 
 void Scheduler::start(Sequence& sequence, double now_ms) {

@@ -45,6 +45,7 @@ class Scheduler {
   Status check() const;  // the cache's identity, recounted from every live sequence
 
  private:
+  enum class Admission : uint8_t { admitted, held_back, full };
   // How much of the step is left.
   struct Budget {
     int rows;
@@ -53,8 +54,8 @@ class Scheduler {
 
   void expire(double now_ms, EventBatch& events);
   void schedule_decodes(Budget& budget);
-  void schedule_prefills(Budget& budget);
-  void admit_waiting(double now_ms, Budget& budget);
+  void schedule_prefills(double now_ms, Budget& budget);
+  Admission admit_waiting(Sequence& sequence, double now_ms, Budget& budget);
   void schedule_chunk(Sequence& sequence, Budget& budget);
   void start(Sequence& sequence, double now_ms);
   bool reserve(Sequence& sequence, int n_rows);

@@ -84,33 +84,39 @@ test('free + cached + held == total, and every page has its holders, after any o
     published: number
   }
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 10 }), fc.array(operation, { maxLength: 80 }), (total, operations) => {
-      const cache = kvCache(total, pageTokens)
-      const live: Live[] = []
-      for (const { kind, pick, prompt, scope } of operations) {
-        const one = live[pick % Math.max(live.length, 1)]
-        if (kind === 'open') {
-          live.push({ table: cache.open(), tokens: Int32Array.from(prompt), scope, published: 0 })
-        } else if (one) {
-          const nFull = Math.floor(one.tokens.length / pageTokens)
-          if (kind === 'match') one.published += cache.match(one.table, one.tokens, one.scope, nFull)
-          if (kind === 'grow') cache.grow(one.table, pick % (Math.ceil(one.tokens.length / pageTokens) + 1))
-          if (kind === 'publish') {
-            one.published = Math.min(nFull, cache.pages(one.table).length)
-            cache.publish(one.table, one.tokens, one.scope, one.published)
+    fc.property(
+      fc.integer({ min: 1, max: 10 }),
+      fc.array(operation, { maxLength: 80 }),
+      (total, operations) => {
+        const cache = kvCache(total, pageTokens)
+        const live: Live[] = []
+        for (const { kind, pick, prompt, scope } of operations) {
+          const one = live[pick % Math.max(live.length, 1)]
+          if (kind === 'open') {
+            live.push({ table: cache.open(), tokens: Int32Array.from(prompt), scope, published: 0 })
+          } else if (one) {
+            const nFull = Math.floor(one.tokens.length / pageTokens)
+            if (kind === 'match')
+              one.published += cache.match(one.table, one.tokens, one.scope, nFull)
+            if (kind === 'grow')
+              cache.grow(one.table, pick % (Math.ceil(one.tokens.length / pageTokens) + 1))
+            if (kind === 'publish') {
+              one.published = Math.min(nFull, cache.pages(one.table).length)
+              cache.publish(one.table, one.tokens, one.scope, one.published)
+            }
+            if (kind === 'release') {
+              cache.release(one.table)
+              live.splice(live.indexOf(one), 1)
+            }
           }
-          if (kind === 'release') {
-            cache.release(one.table)
-            live.splice(live.indexOf(one), 1)
-          }
+          expect(cache.check()).toBe('')
         }
-        expect(cache.check()).toBe('')
-      }
-      for (const { table } of live) cache.release(table)
-      const [free = 0, cached = 0, held] = cache.counts()
-      expect(held).toBe(0)
-      expect(free + cached).toBe(total)
-    }),
+        for (const { table } of live) cache.release(table)
+        const [free = 0, cached = 0, held] = cache.counts()
+        expect(held).toBe(0)
+        expect(free + cached).toBe(total)
+      },
+    ),
     { numRuns: 300 },
   )
 })

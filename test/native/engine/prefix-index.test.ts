@@ -76,54 +76,69 @@ test('finding, locking and evicting agree with a model, also when all hashes col
     token: fc.nat(2),
   })
   fc.assert(
-    fc.property(fc.constantFrom(3, 1 << 30), fc.array(operation, { maxLength: 60 }), (hashes, operations) => {
-      const index = prefixIndex(1)
-      const nodes = new Map<number, Node>() // by page, which is never used twice
-      let clock = 0
-      let nextPage = 0
-      const hashOf = (path: string) => [...path].reduce((h, c) => (h * 31 + c.charCodeAt(0)) % hashes, 7)
-      const children = (id: number) => [...nodes.values()].filter((node) => node.parent === id)
-      for (const { kind, pick, token } of operations) {
-        const all = [...nodes.values()]
-        const chosen = all[pick % Math.max(all.length, 1)]
-        if (kind === 'insert') {
-          const parent = pick % 3 === 0 ? undefined : chosen
-          const path = `${parent?.path ?? ''}/${token}`
-          const key: Key = [parent?.id ?? none, hashOf(path), page(token), '']
-          const known = all.find((node) => node.path === path)
-          expect(index.find(...key)).toBe(known?.id ?? none)
-          if (known) continue
-          const id = index.insert(...key, nextPage)
-          const collides = all.some((node) => hashOf(node.path) === hashOf(path))
-          expect(id === none).toBe(collides)
-          if (!collides) nodes.set(nextPage++, { id, parent: parent?.id ?? none, path, locks: 0, used: ++clock })
-        } else if (kind === 'evict') {
-          const idle = [...nodes].filter(([, node]) => node.locks === 0 && children(node.id).length === 0)
-          idle.sort(([, a], [, b]) => a.used - b.used)
-          const oldest = idle[0]?.[0] ?? -1
-          expect(index.evict()).toBe(oldest)
-          nodes.delete(oldest)
-        } else if (chosen && (kind === 'lock' || chosen.locks > 0)) {
-          // A sequence holds a whole path, so ancestors are locked first and unlocked last.
-          const line: Node[] = []
-          for (let node: Node | undefined = chosen; node; ) {
-            line.push(node)
-            const parent: number = node.parent
-            node = all.find((other) => other.id === parent)
+    fc.property(
+      fc.constantFrom(3, 1 << 30),
+      fc.array(operation, { maxLength: 60 }),
+      (hashes, operations) => {
+        const index = prefixIndex(1)
+        const nodes = new Map<number, Node>() // by page, which is never used twice
+        let clock = 0
+        let nextPage = 0
+        const hashOf = (path: string) =>
+          [...path].reduce((h, c) => (h * 31 + c.charCodeAt(0)) % hashes, 7)
+        const children = (id: number) => [...nodes.values()].filter((node) => node.parent === id)
+        for (const { kind, pick, token } of operations) {
+          const all = [...nodes.values()]
+          const chosen = all[pick % Math.max(all.length, 1)]
+          if (kind === 'insert') {
+            const parent = pick % 3 === 0 ? undefined : chosen
+            const path = `${parent?.path ?? ''}/${token}`
+            const key: Key = [parent?.id ?? none, hashOf(path), page(token), '']
+            const known = all.find((node) => node.path === path)
+            expect(index.find(...key)).toBe(known?.id ?? none)
+            if (known) continue
+            const id = index.insert(...key, nextPage)
+            const collides = all.some((node) => hashOf(node.path) === hashOf(path))
+            expect(id === none).toBe(collides)
+            if (!collides)
+              nodes.set(nextPage++, {
+                id,
+                parent: parent?.id ?? none,
+                path,
+                locks: 0,
+                used: ++clock,
+              })
+          } else if (kind === 'evict') {
+            const idle = [...nodes].filter(
+              ([, node]) => node.locks === 0 && children(node.id).length === 0,
+            )
+            idle.sort(([, a], [, b]) => a.used - b.used)
+            const oldest = idle[0]?.[0] ?? -1
+            expect(index.evict()).toBe(oldest)
+            nodes.delete(oldest)
+          } else if (chosen && (kind === 'lock' || chosen.locks > 0)) {
+            // A sequence holds a whole path, so ancestors are locked first and unlocked last.
+            const line: Node[] = []
+            for (let node: Node | undefined = chosen; node; ) {
+              line.push(node)
+              const parent: number = node.parent
+              node = all.find((other) => other.id === parent)
+            }
+            if (kind === 'lock') line.reverse()
+            if (kind === 'unlock' && children(chosen.id).some((node) => node.locks >= chosen.locks))
+              continue
+            for (const node of line) {
+              node.locks += kind === 'lock' ? 1 : -1
+              if (kind === 'lock') index.lock(node.id)
+              else index.unlock(node.id)
+              if (node.locks === 0) node.used = ++clock
+            }
           }
-          if (kind === 'lock') line.reverse()
-          if (kind === 'unlock' && children(chosen.id).some((node) => node.locks >= chosen.locks)) continue
-          for (const node of line) {
-            node.locks += kind === 'lock' ? 1 : -1
-            if (kind === 'lock') index.lock(node.id)
-            else index.unlock(node.id)
-            if (node.locks === 0) node.used = ++clock
-          }
+          const unlocked = [...nodes.values()].filter((node) => node.locks === 0).length
+          expect([...index.counts()]).toEqual([nodes.size, unlocked])
         }
-        const unlocked = [...nodes.values()].filter((node) => node.locks === 0).length
-        expect([...index.counts()]).toEqual([nodes.size, unlocked])
-      }
-    }),
+      },
+    ),
     { numRuns: 300 },
   )
 })

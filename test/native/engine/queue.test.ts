@@ -9,16 +9,40 @@ const normal = 1
 const batch = 2
 
 test('a higher priority goes first', () => {
-  expect([...waitingOrder([[batch, 0], [normal, 1], [interactive, 2]])]).toEqual([2, 1, 0])
+  expect([
+    ...waitingOrder([
+      [batch, 0],
+      [normal, 1],
+      [interactive, 2],
+    ]),
+  ]).toEqual([2, 1, 0])
 })
 
 test('equal priorities go in order of arrival, also within one millisecond', () => {
-  expect([...waitingOrder([[normal, 5], [normal, 5], [normal, 6]])]).toEqual([0, 1, 2])
+  expect([
+    ...waitingOrder([
+      [normal, 5],
+      [normal, 5],
+      [normal, 6],
+    ]),
+  ]).toEqual([0, 1, 2])
 })
 
 test('a request that has waited long enough precedes newcomers of higher priority', () => {
-  expect([...waitingOrder([[batch, 0], [interactive, 59_000], [interactive, 61_000]])]).toEqual([1, 0, 2])
-  expect([...waitingOrder([[normal, 0], [interactive, 9_000], [interactive, 11_000]])]).toEqual([1, 0, 2])
+  expect([
+    ...waitingOrder([
+      [batch, 0],
+      [interactive, 59_000],
+      [interactive, 61_000],
+    ]),
+  ]).toEqual([1, 0, 2])
+  expect([
+    ...waitingOrder([
+      [normal, 0],
+      [interactive, 9_000],
+      [interactive, 11_000],
+    ]),
+  ]).toEqual([1, 0, 2])
 })
 
 test('nobody is preceded by requests without end, and the order is total', () => {

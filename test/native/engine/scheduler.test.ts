@@ -122,13 +122,19 @@ describe('preemption', () => {
       ids.push(target.schedule(3).map(([id = 0]) => id))
       target.commit(3)
     }
-    expect(ids).toEqual([[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 3]])
+    expect(ids).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 3],
+    ])
     expect(target.counters().preemptions).toBe(1)
   })
 
   test('changes no token', () => {
     const target = scheduler({ pages: 8, pageTokens: 4, stepTokens: 16, maxSequences: 4 })
-    for (let id = 1; id <= 4; id++) target.add(id, { prompt: prompt(6, id), maxTokens: 16, seed: id }, 0)
+    for (let id = 1; id <= 4; id++)
+      target.add(id, { prompt: prompt(6, id), maxTokens: 16, seed: id }, 0)
     const received = runOut(target)
     expect(target.counters().preemptions).toBeGreaterThan(0)
     for (let id = 1; id <= 4; id++) {
@@ -142,7 +148,12 @@ describe('an end', () => {
     const target = scheduler({})
     target.add(1, { prompt: prompt(5), maxTokens: 0 }, 0)
     const [event] = target.events()
-    expect(event).toMatchObject({ kind: 'done', reason: 'length', promptTokens: 5, completionTokens: 0 })
+    expect(event).toMatchObject({
+      kind: 'done',
+      reason: 'length',
+      promptTokens: 5,
+      completionTokens: 0,
+    })
     expect(target.idle()).toBe(true)
   })
 
@@ -196,15 +207,18 @@ describe('an end', () => {
 
   test('by deadline has code deadline and says how long it took', () => {
     const target = scheduler({ maxSequences: 1 })
-    target.add(1, { prompt: prompt(5), maxTokens: 200, deadlineMs: 50 }, 0)
-    target.add(2, { prompt: prompt(5), maxTokens: 200, deadlineMs: 80 }, 0)
+    target.add(1, { prompt: prompt(5), maxTokens: 50, deadlineMs: 50 }, 0)
+    target.add(2, { prompt: prompt(5), maxTokens: 50, deadlineMs: 80 }, 0)
     target.schedule(10)
     target.commit(10)
     target.schedule(60)
     target.commit(60)
     target.schedule(90)
     const ends = target.events().filter(({ kind }) => kind === 'error')
-    expect(ends.map(({ id, code }) => [id, code])).toEqual([[1, 'deadline'], [2, 'deadline']])
+    expect(ends.map(({ id, code }) => [id, code])).toEqual([
+      [1, 'deadline'],
+      [2, 'deadline'],
+    ])
     expect(ends[0]?.message).toContain('deadlineMs 50')
     expect(target.counters().held).toBe(0)
   })
@@ -213,12 +227,27 @@ describe('an end', () => {
 describe('a request is refused', () => {
   test.each<[string, FakeRequest, string, RegExp]>([
     ['without tokens', { prompt: prompt(0) }, 'invalid-argument', /at least one token/],
-    ['with a token outside the vocabulary', { prompt: Int32Array.of(1, 64) }, 'invalid-argument', /token 1 .* 0 to 63 but received 64/],
+    [
+      'with a token outside the vocabulary',
+      { prompt: Int32Array.of(1, 64) },
+      'invalid-argument',
+      /token 1 .* 0 to 63 but received 64/,
+    ],
     ['with a negative token', { prompt: Int32Array.of(-1) }, 'invalid-argument', /received -1/],
     ['longer than the context', { prompt: prompt(101) }, 'too-long', /context of 100/],
     ['that fills the context', { prompt: prompt(100) }, 'too-long', /100/],
-    ['whose answer does not fit the context', { prompt: prompt(60), maxTokens: 41 }, 'too-long', /60 \+ 41 = 101/],
-    ['that never fits the cache', { prompt: prompt(60), maxTokens: 6 }, 'too-long', /cache of 65 .* 60 \+ 6 = 66/],
+    [
+      'whose answer does not fit the context',
+      { prompt: prompt(60), maxTokens: 41 },
+      'too-long',
+      /60 \+ 41 = 101/,
+    ],
+    [
+      'that never fits the cache',
+      { prompt: prompt(60), maxTokens: 6 },
+      'too-long',
+      /cache of 65 .* 60 \+ 6 = 66/,
+    ],
     ['whose score does not fit the cache', { prompt: prompt(65), score: true }, 'too-long', /64/],
   ])('%s', (_, request, code, message) => {
     const target = scheduler({ context: 100, pages: 16, pageTokens: 4 })
@@ -265,13 +294,13 @@ describe('any schedule', () => {
     priority: fc.nat(2),
     score: fc.boolean().map((chosen) => chosen && true),
     salt: fc.constantFrom('', '', 'salt'),
-    arrival: fc.nat(30),
-    abortAt: fc.option(fc.nat(60), { freq: 4 }),
+    arrival: fc.nat(12),
+    abortAt: fc.option(fc.nat(40), { freq: 4 }),
     abortInBatch: fc.boolean(),
   })
   const schedule = fc.record({
-    requests: fc.array(request, { minLength: 1, maxLength: 24 }),
-    pages: fc.integer({ min: 16, max: 40 }), // 64 tokens is the longest request
+    requests: fc.array(request, { minLength: 4, maxLength: 24 }),
+    pages: fc.integer({ min: 16, max: 26 }), // 64 tokens is the longest request
     maxSequences: fc.integer({ min: 1, max: 8 }),
     stepTokens: fc.integer({ min: 8, max: 48 }),
     spareOutputs: fc.nat(6),
@@ -293,7 +322,7 @@ describe('any schedule', () => {
           vocabSize,
         })
         const received = new Map<number, Received>()
-        for (let step = 0; step < 61 || !target.idle(); step++) {
+        for (let step = 0; step < 41 || !target.idle(); step++) {
           if (step > 20_000) throw new Error('Expected every request to end')
           requests.forEach((one, id) => {
             const { arrival, length, start, salt, ...rest } = one
@@ -331,9 +360,10 @@ describe('any schedule', () => {
         evictions += counters.evictions
         cachedTokens += counters.cachedTokens
       }),
-      { numRuns: 1500 },
+      { numRuns: 300 },
     )
     // The law is worth something only if what might break it did happen.
-    for (const count of [preemptions, evictions, cachedTokens, aborts]) expect(count).toBeGreaterThan(100)
+    for (const count of [preemptions, evictions, cachedTokens, aborts])
+      expect(count).toBeGreaterThan(20)
   })
 })
