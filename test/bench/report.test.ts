@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest'
+import { denominator, details, insert, limitOf, report } from '../../bench/report.js'
+import { decodeRow, resultsOf } from './sample-results.js'
+
+const work = { bytesPerToken: 2e8, layerOperations: 1e9, headOperations: 5e8 }
+
+describe('report', () => {
+  it('puts both engines, the ratio and the share of the read bandwidth in one line', () => {
+    const row = { ...decodeRow([100, 100], [50, 50]), work }
+    const text = report(resultsOf(row))
+    expect(text).toContain('**100** (100..100) | **50** (50..50) | 2.00 | 20 GB/s, 50 % of read')
+  })
+
+  it('divides by the better of the limits before and after, for the threads of the case', () => {
+    const { limits } = resultsOf()
+    expect(limitOf(limits, ['read'], 2)).toBe(40)
+    expect(limitOf(limits, ['read'], 1)).toBe(20)
+    expect(limitOf(limits, ['int8_vnni', 'int8_avx2'], 2)).toBe(200)
+    expect(limitOf({}, ['read'], 2)).toBe(0)
+  })
+
+  it('divides prefill by the integer peak', () => {
+    const row = { ...decodeRow([100], [50], { kind: 'prefill' }), work }
+    expect(denominator(row, resultsOf().limits)).toBe('100 GOP/s, 50 % of int8 peak')
+  })
+
+  it('gives no share where the limits were not measured', () => {
+    expect(denominator({ ...decodeRow([100], []), work }, {})).toBe('20 GB/s')
+  })
+
+  it('shows no number for a void time', () => {
+    const text = report(resultsOf(decodeRow([77], [50], { tokens: 9 })))
+    expect(text).toContain('void: expected 9 tokens')
+    expect(text).not.toContain('77')
+  })
+
+  it('says why a case was not run', () => {
+    const row = { ...decodeRow([], []), drivers: [], skipped: 'no tokenizer' }
+    expect(report(resultsOf(row))).toContain('not run: no tokenizer')
+  })
+
+  it('says how much CPU other programs took', () => {
+    expect(report(resultsOf(decodeRow([1], [1])))).toContain('at most 0.25 CPUs')
+  })
+
+  it('lists the other measurements as median and p99', () => {
+    expect(details(resultsOf(decodeRow([1], [1])))).toContain('first token ms | 5 / 5 | 5 / 5')
+  })
+})
+
+describe('insert', () => {
+  it('replaces what stands between the marks and nothing else', () => {
+    expect(insert('a <!-- bench -->old<!-- /bench --> z', 'new\n')).toBe(
+      'a <!-- bench -->\nnew\n<!-- /bench --> z',
+    )
+  })
+
+  it('refuses a document without marks', () => {
+    expect(() => insert('text', 'new')).toThrow('<!-- bench -->')
+  })
+})
