@@ -53,30 +53,34 @@ inline void store_sums(const Strip& strip, F32 (&sums)[k_halves][T]) {
   }
 }
 
-// One block of a half: sums[t] += its part for T tokens.
+// One block: sums += its part for T tokens.
 template <class S, int T>
 [[gnu::always_inline]] inline void add_block(const Strip& strip, const InputBlock* x, int block,
-                                             int half, F32 (&sums)[T]) {
+                                             F32 (&sums)[k_halves][T]) {
   constexpr int k_subs = k_block_cols / S::k_sub;
   constexpr int k_sub_steps = k_steps / k_subs;
-  Bytes w[k_steps];
-  S::codes(strip.weights, block, half, w);
+  const typename S::Codes codes(strip.weights, block);
 #pragma GCC unroll 2
   for (int j = 0; j < k_subs; j++) {
     const int part = k_subs == 1 ? 2 : j;
-    const F32 d = S::scale(strip.weights, block, j, half);
-    F32 min = V::zero();
-    if constexpr (S::k_min) min = S::min(strip.weights, block, j, half);
-#pragma GCC unroll 16
-    for (int t = 0; t < T; t++) {
-      V::i32 sum = V::splat_i32(0);
-      if constexpr (S::k_zero_log2 >= 0)
-        sum = V::template shl_i32<S::k_zero_log2 >= 0 ? S::k_zero_log2 : 0>(
-            V::splat_i32(x[t].minus[part]));
-      sum = V::template dot<S::k_bits, k_sub_steps>(w + j * k_sub_steps, x[t].q + j * S::k_sub, sum);
-      sums[t] = V::fma(V::to_f32(sum), V::mul(d, V::splat(x[t].scale)), sums[t]);
-      if constexpr (S::k_min) sums[t] = V::fma(min, V::splat(x[t].sum[part]), sums[t]);
+    F32 d[k_halves], min[k_halves];
+    for (int h = 0; h < k_halves; h++) {
+      d[h] = S::scale(strip.weights, block, j, h);
+      if constexpr (S::k_min) min[h] = S::min(strip.weights, block, j, h);
     }
+    const auto code = [&](int h, int s) [[gnu::always_inline]] {
+      return codes.step(h, j * k_sub_steps + s);
+    };
+    const auto init = [&](int t) [[gnu::always_inline]] {
+      if constexpr (S::k_zero_log2 < 0) return V::splat_i32(0);
+      else return V::template shl_i32<S::k_zero_log2>(V::splat_i32(x[t].minus[part]));
+    };
+    const auto done = [&](int h, int t, V::i32 sum) [[gnu::always_inline]] {
+      sums[h][t] = V::fma(V::to_f32(sum), V::mul(d[h], V::splat(x[t].scale)), sums[h][t]);
+      if constexpr (S::k_min) sums[h][t] = V::fma(min[h], V::splat(x[t].sum[part]), sums[h][t]);
+    };
+    V::template dot<S::k_bits, k_sub_steps, k_halves, T>(code, x->q + j * S::k_sub,
+                                                         sizeof(InputBlock), init, done);
   }
 }
 
@@ -84,9 +88,7 @@ template <class S, int T>
 void tile(const Strip& strip, const InputBlock* x) {
   F32 sums[k_halves][T];
   load_sums(strip, sums);
-  for (int b = 0; b < strip.blocks; b++)
-#pragma GCC unroll 2
-    for (int h = 0; h < k_halves; h++) add_block<S, T>(strip, x + b * T, b, h, sums[h]);
+  for (int b = 0; b < strip.blocks; b++) add_block<S, T>(strip, x + b * T, b, sums);
   store_sums(strip, sums);
 }
 

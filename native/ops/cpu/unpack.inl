@@ -3,7 +3,8 @@
 //   k_zero_log2    log2 of the code that means zero, or -1 when that code is 0
 //   k_sub, k_min   codes per scale; whether values have an added minimum
 //   bytes(blocks)  size of so many blocks of a group
-//   codes(group, block, half, w)     the eight steps of a block
+//   codes(group, block, half, w)     the eight steps of a block of packed weights
+//   Codes(group, block)              step(half, s) of a block, taken apart at once or when asked
 //   scale(group, block, j, half), min(...)   of sub-block j
 // A half is k_width rows: with 16 lanes a group is one half, with 8 lanes two.
 
@@ -123,6 +124,17 @@ struct SuperUnits {
   }
 };
 
+// The steps of a packed block, all unpacked at once.
+template <class S>
+struct Unpacked {
+  Bytes steps[k_halves][k_steps];
+  [[gnu::always_inline]] Unpacked(const uint8_t* group, int block) {
+#pragma GCC unroll 2
+    for (int half = 0; half < k_halves; half++) S::codes(group, block, half, steps[half]);
+  }
+  [[gnu::always_inline]] Bytes step(int half, int s) const { return steps[half][s]; }
+};
+
 template <DType Type, bool IsSuper = form_of(Type).scales == Scales::super>
 struct Units : HalfUnits<Type> {};
 template <DType Type>
@@ -134,6 +146,7 @@ struct Integers : Units<Type> {
   static constexpr int k_bits = form_of(Type).bits;
   static constexpr int k_sub = form_of(Type).sub;
   static constexpr int k_zero_log2 = ZeroLog2;
+  using Codes = Unpacked<Integers>;
   static void codes(const uint8_t* group, int block, int half, Bytes* w) {
     load_codes<k_bits>(Units<Type>::codes_at(group, block) + half * V::k_bytes, w);
   }
@@ -142,6 +155,7 @@ struct Integers : Units<Type> {
 // Signed bytes.
 template <DType Type>
 struct SignedBytes : Integers<Type, V::k_zero8_log2> {
+  using Codes = Unpacked<SignedBytes>;
   static void codes(const uint8_t* group, int block, int half, Bytes* w) {
     Integers<Type, V::k_zero8_log2>::codes(group, block, half, w);
     for (int s = 0; s < k_steps; s++) w[s] = V::from_signed(w[s]);
@@ -154,6 +168,7 @@ struct Looked : Units<Type> {
   static constexpr int k_bits = Table::k_bits;
   static constexpr int k_sub = form_of(Type).sub;
   static constexpr int k_zero_log2 = Table::k_zero_log2;
+  using Codes = Unpacked<Looked>;
   static void codes(const uint8_t* group, int block, int half, Bytes* w) {
     load_nibbles(Units<Type>::codes_at(group, block) + half * V::k_bytes, w);
     const Bytes table = Table::load();
@@ -197,10 +212,13 @@ struct Panel {
   static constexpr int k_code_bytes = k_steps * k_plane_bytes;
   static constexpr int k_set_bytes = sizeof(float) * k_group_rows;
   static constexpr int k_unit = k_code_bytes + (HasMin ? 2 : 1) * k_subs * k_set_bytes;
-  static void codes(const uint8_t* panel, int block, int half, Bytes* w) {
-    const uint8_t* p = panel + block * k_unit + half * V::k_bytes;
-    for (int s = 0; s < k_steps; s++) w[s] = V::load_bytes(p + s * k_plane_bytes);
-  }
+  struct Codes {
+    const uint8_t* at;
+    Codes(const uint8_t* panel, int block) : at(panel + block * k_unit) {}
+    [[gnu::always_inline]] Bytes step(int half, int s) const {
+      return V::load_bytes(at + s * k_plane_bytes + half * V::k_bytes);
+    }
+  };
   static F32 scale(const uint8_t* panel, int block, int j, int half) {
     return V::load(reinterpret_cast<const float*>(panel + scale_at(block, j, half)));
   }

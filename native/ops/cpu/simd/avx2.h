@@ -112,21 +112,45 @@ struct V {
   static constexpr int k_zero8 = 0;
   static bytes from_signed(bytes a) { return a; }
 
-  // init + sum over Steps of the four products of each lane: w[s] holds four codes of Bits bits per
-  // lane (Bits 8: see from_signed), x four signed bytes per step for all lanes, none of them -128.
-  // Exact: 16-bit sums are widened before Bits could overflow them.
-  template <int Bits, int Steps>
-  static i32 dot(const bytes* w, const int8_t* x, i32 init) {
-    constexpr int k_run = Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
+  // For H halves of a group (w(h, s): the codes of step s, four of Bits bits per lane; Bits 8: see
+  // from_signed) and T inputs (x + t * stride: four signed bytes per step for all lanes, none -128):
+  // done(h, t, init(t) + the sum of the products of each lane over Steps). Exact: 16-bit sums are
+  // widened before Bits could overflow them.
+  template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
+  [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
+    constexpr int k_run = std::min(Steps, Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1);
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i sum = init;
-    for (int s = 0; s < Steps; s += k_run) {
-      __m256i run = pairs<Bits>(w[s], x + 4 * s);
-      for (int i = s + 1; i < s + k_run && i < Steps; i++)
-        run = _mm256_add_epi16(run, pairs<Bits>(w[i], x + 4 * i));
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(run, ones));
+    __m256i sums[H][T];
+#pragma GCC unroll 8
+    for (int first = 0; first < Steps; first += k_run) {
+      __m256i run[H][T];
+#pragma GCC unroll 8
+      for (int s = first; s < first + k_run; s++) {
+        __m256i codes[H];
+#pragma GCC unroll 2
+        for (int h = 0; h < H; h++) codes[h] = w(h, s);
+#pragma GCC unroll 8
+        for (int t = 0; t < T; t++) {
+          const __m256i v = four(x + t * stride + 4 * s);
+#pragma GCC unroll 2
+          for (int h = 0; h < H; h++) {
+            const __m256i product = pairs<Bits>(codes[h], v);
+            run[h][t] = s == first ? product : _mm256_add_epi16(run[h][t], product);
+          }
+        }
+      }
+#pragma GCC unroll 8
+      for (int t = 0; t < T; t++)
+#pragma GCC unroll 2
+        for (int h = 0; h < H; h++) {
+          const __m256i sum = _mm256_madd_epi16(run[h][t], ones);
+          sums[h][t] = _mm256_add_epi32(sum, first == 0 ? init(t) : sums[h][t]);
+        }
     }
-    return sum;
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++)
+#pragma GCC unroll 2
+      for (int h = 0; h < H; h++) done(h, t, sums[h][t]);
   }
 
  private:
@@ -136,12 +160,14 @@ struct V {
   static __m256i first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }
+  static __m256i four(const int8_t* x) {
+    int word;
+    memcpy(&word, x, sizeof word);
+    return _mm256_set1_epi32(word);
+  }
   template <int Bits>
-  static __m256i pairs(__m256i w, const int8_t* x) {
-    int four;
-    memcpy(&four, x, sizeof four);
-    __m256i v = _mm256_set1_epi32(four);
-    if constexpr (Bits < 8) return _mm256_maddubs_epi16(w, v);
-    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(v, w));
+  static __m256i pairs(__m256i w, __m256i x) {
+    if constexpr (Bits < 8) return _mm256_maddubs_epi16(w, x);
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
   }
 };
