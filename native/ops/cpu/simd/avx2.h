@@ -136,6 +136,7 @@ struct V {
           for (int h = 0; h < H; h++) {
             const __m256i product = pairs<Bits>(codes[h], v);
             run[h][t] = s == first ? product : _mm256_add_epi16(run[h][t], product);
+            keep_order(run[h][t]);
           }
         }
       }
@@ -160,6 +161,8 @@ struct V {
   static __m256i first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }
+  // Stops the compiler from regrouping a chain of additions into a tree that does not fit registers.
+  static void keep_order(__m256i& sum) { asm("" : "+x"(sum)); }
   static __m256i four(const int8_t* x) {
     int word;
     memcpy(&word, x, sizeof word);
