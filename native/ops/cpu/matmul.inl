@@ -59,7 +59,7 @@ template <class S, int T>
                                              F32 (&sums)[k_halves][T]) {
   constexpr int k_subs = k_block_cols / S::k_sub;
   constexpr int k_sub_steps = k_steps / k_subs;
-  const typename S::Codes codes(strip.weights, block);
+  const uint8_t* codes = S::codes_at(strip.weights, block);
 #pragma GCC unroll 2
   for (int j = 0; j < k_subs; j++) {
     const int part = k_subs == 1 ? 2 : j;
@@ -69,7 +69,7 @@ template <class S, int T>
       if constexpr (S::k_min) min[h] = S::min(strip.weights, block, j, h);
     }
     const auto code = [&](int h, int s) [[gnu::always_inline]] {
-      return codes.step(h, j * k_sub_steps + s);
+      return S::step(codes + h * V::k_bytes, j * k_sub_steps + s);
     };
     const auto init = [&](int t) [[gnu::always_inline]] {
       if constexpr (S::k_zero_log2 < 0) return V::splat_i32(0);

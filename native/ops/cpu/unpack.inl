@@ -3,8 +3,8 @@
 //   k_zero_log2    log2 of the code that means zero, or -1 when that code is 0
 //   k_sub, k_min   codes per scale; whether values have an added minimum
 //   bytes(blocks)  size of so many blocks of a group
-//   codes(group, block, half, w)     the eight steps of a block of packed weights
-//   Codes(group, block)              step(half, s) of a block, taken apart at once or when asked
+//   codes_at(group, block)      the codes of a block; + half * k_bytes for a half
+//   step(codes, s)              four codes per lane
 //   scale(group, block, j, half), min(...)   of sub-block j
 // A half is k_width rows: with 16 lanes a group is one half, with 8 lanes two.
 
@@ -13,62 +13,30 @@ constexpr int k_steps = 8;  // of four columns, per block
 using Bytes = V::bytes;
 using F32 = V::f32;
 
-template <int Bits>
-inline Bytes low_bits(Bytes v) {
-  return V::bits_and(v, V::splat_byte((1 << Bits) - 1));
-}
-
-// Bits at position From of each byte to position To, all else cleared.
-template <int Bits, int From, int To>
-inline Bytes move_bits(Bytes v) {
-  const Bytes mask = V::splat_byte(((1 << Bits) - 1) << To);
-  if constexpr (From > To) return V::bits_and(V::template shift_right<From - To>(v), mask);
-  if constexpr (From < To) return V::bits_and(V::template shift_left<To - From>(v), mask);
+// The `bits` low bits of each byte after moving position `from` to position `to`.
+[[gnu::always_inline]] inline Bytes move_bits(Bytes v, int bits, int from, int to) {
+  const Bytes mask = V::splat_byte(((1 << bits) - 1) << to);
+  if (from > to) return V::bits_and(V::shift_right(v, from - to), mask);
+  if (from < to) return V::bits_and(V::shift_left(v, to - from), mask);
   return V::bits_and(v, mask);
 }
 
-inline void load_nibbles(const uint8_t* p, Bytes* w) {
-  for (int t = 0; t < 4; t++) {
-    const Bytes v = V::load_bytes(p + t * k_plane_bytes);
-    w[t] = move_bits<4, 0, 0>(v);
-    w[t + 4] = move_bits<4, 4, 0>(v);
-  }
+// `Bits` bits of every code of step s, at position `To`, from planes that hold just those.
+template <int Bits, int To>
+[[gnu::always_inline]] inline Bytes plane_bits(const uint8_t* planes, int s) {
+  return move_bits(V::load_bytes(planes + s % Bits * k_plane_bytes), Bits, s / Bits * Bits, To);
 }
 
-// Ors two bits per step into position To, or sets them when To is 0.
-template <int To>
-inline void load_pairs(const uint8_t* p, Bytes* w) {
-  for (int t = 0; t < 2; t++) {
-    const Bytes v = V::load_bytes(p + t * k_plane_bytes);
-    const Bytes bits[4] = {move_bits<2, 0, To>(v), move_bits<2, 2, To>(v), move_bits<2, 4, To>(v),
-                           move_bits<2, 6, To>(v)};
-    for (int i = 0; i < 4; i++) w[t + 2 * i] = To ? V::bits_or(w[t + 2 * i], bits[i]) : bits[i];
-  }
-}
-
-template <int To>
-inline void load_singles(const uint8_t* p, Bytes* w) {
-  const Bytes v = V::load_bytes(p);
-  w[0] = V::bits_or(w[0], move_bits<1, 0, To>(v));
-  w[1] = V::bits_or(w[1], move_bits<1, 1, To>(v));
-  w[2] = V::bits_or(w[2], move_bits<1, 2, To>(v));
-  w[3] = V::bits_or(w[3], move_bits<1, 3, To>(v));
-  w[4] = V::bits_or(w[4], move_bits<1, 4, To>(v));
-  w[5] = V::bits_or(w[5], move_bits<1, 5, To>(v));
-  w[6] = V::bits_or(w[6], move_bits<1, 6, To>(v));
-  w[7] = V::bits_or(w[7], move_bits<1, 7, To>(v));
-}
-
-// Codes, by the bits they are stored in.
+// The codes of step s, by the bits they are stored in.
 template <int Bits>
-inline void load_codes(const uint8_t* p, Bytes* w) {
-  if constexpr (Bits == 8)
-    for (int s = 0; s < k_steps; s++) w[s] = V::load_bytes(p + s * k_plane_bytes);
-  if constexpr (Bits == 4 || Bits == 5 || Bits == 6) load_nibbles(p, w);
-  if constexpr (Bits == 2 || Bits == 3) load_pairs<0>(p, w);
-  if constexpr (Bits == 3) load_singles<2>(p + 2 * k_plane_bytes, w);
-  if constexpr (Bits == 5) load_singles<4>(p + 4 * k_plane_bytes, w);
-  if constexpr (Bits == 6) load_pairs<4>(p + 4 * k_plane_bytes, w);
+[[gnu::always_inline]] inline Bytes load_codes(const uint8_t* p, int s) {
+  const uint8_t* high = p + 4 * k_plane_bytes;
+  if constexpr (Bits == 2 || Bits == 4) return plane_bits<Bits, 0>(p, s);
+  if constexpr (Bits == 3)
+    return V::bits_or(plane_bits<2, 0>(p, s), plane_bits<1, 2>(p + 2 * k_plane_bytes, s));
+  if constexpr (Bits == 5) return V::bits_or(plane_bits<4, 0>(p, s), plane_bits<1, 4>(high, s));
+  if constexpr (Bits == 6) return V::bits_or(plane_bits<4, 0>(p, s), plane_bits<2, 4>(high, s));
+  return V::load_bytes(p + s * k_plane_bytes);
 }
 
 // Where the units of a type lie, and its scales: an f16 (bf16) per row and block, and a minimum
@@ -124,17 +92,6 @@ struct SuperUnits {
   }
 };
 
-// The steps of a packed block, all unpacked at once.
-template <class S>
-struct Unpacked {
-  Bytes steps[k_halves][k_steps];
-  [[gnu::always_inline]] Unpacked(const uint8_t* group, int block) {
-#pragma GCC unroll 2
-    for (int half = 0; half < k_halves; half++) S::codes(group, block, half, steps[half]);
-  }
-  [[gnu::always_inline]] Bytes step(int half, int s) const { return steps[half][s]; }
-};
-
 template <DType Type, bool IsSuper = form_of(Type).scales == Scales::super>
 struct Units : HalfUnits<Type> {};
 template <DType Type>
@@ -146,19 +103,16 @@ struct Integers : Units<Type> {
   static constexpr int k_bits = form_of(Type).bits;
   static constexpr int k_sub = form_of(Type).sub;
   static constexpr int k_zero_log2 = ZeroLog2;
-  using Codes = Unpacked<Integers>;
-  static void codes(const uint8_t* group, int block, int half, Bytes* w) {
-    load_codes<k_bits>(Units<Type>::codes_at(group, block) + half * V::k_bytes, w);
+  [[gnu::always_inline]] static Bytes step(const uint8_t* codes, int s) {
+    return load_codes<k_bits>(codes, s);
   }
 };
 
 // Signed bytes.
 template <DType Type>
 struct SignedBytes : Integers<Type, V::k_zero8_log2> {
-  using Codes = Unpacked<SignedBytes>;
-  static void codes(const uint8_t* group, int block, int half, Bytes* w) {
-    Integers<Type, V::k_zero8_log2>::codes(group, block, half, w);
-    for (int s = 0; s < k_steps; s++) w[s] = V::from_signed(w[s]);
+  [[gnu::always_inline]] static Bytes step(const uint8_t* codes, int s) {
+    return V::from_signed(load_codes<8>(codes, s));
   }
 };
 
@@ -168,11 +122,8 @@ struct Looked : Units<Type> {
   static constexpr int k_bits = Table::k_bits;
   static constexpr int k_sub = form_of(Type).sub;
   static constexpr int k_zero_log2 = Table::k_zero_log2;
-  using Codes = Unpacked<Looked>;
-  static void codes(const uint8_t* group, int block, int half, Bytes* w) {
-    load_nibbles(Units<Type>::codes_at(group, block) + half * V::k_bytes, w);
-    const Bytes table = Table::load();
-    for (int s = 0; s < k_steps; s++) w[s] = V::lookup(table, w[s]);
+  [[gnu::always_inline]] static Bytes step(const uint8_t* codes, int s) {
+    return V::lookup(Table::load(), load_codes<4>(codes, s));
   }
 };
 
@@ -212,13 +163,10 @@ struct Panel {
   static constexpr int k_code_bytes = k_steps * k_plane_bytes;
   static constexpr int k_set_bytes = sizeof(float) * k_group_rows;
   static constexpr int k_unit = k_code_bytes + (HasMin ? 2 : 1) * k_subs * k_set_bytes;
-  struct Codes {
-    const uint8_t* at;
-    Codes(const uint8_t* panel, int block) : at(panel + block * k_unit) {}
-    [[gnu::always_inline]] Bytes step(int half, int s) const {
-      return V::load_bytes(at + s * k_plane_bytes + half * V::k_bytes);
-    }
-  };
+  static const uint8_t* codes_at(const uint8_t* panel, int block) { return panel + block * k_unit; }
+  [[gnu::always_inline]] static Bytes step(const uint8_t* codes, int s) {
+    return V::load_bytes(codes + s * k_plane_bytes);
+  }
   static F32 scale(const uint8_t* panel, int block, int j, int half) {
     return V::load(reinterpret_cast<const float*>(panel + scale_at(block, j, half)));
   }
@@ -240,10 +188,10 @@ void unpack_panel(const uint8_t* group, int first, int count, uint8_t* panel) {
   using P = PanelOf<S>;
   for (int b = 0; b < count; b++) {
     for (int half = 0; half < k_halves; half++) {
-      Bytes w[k_steps];
-      S::codes(group, first + b, half, w);
-      for (int s = 0; s < k_steps; s++)
-        V::store_bytes(panel + b * P::k_unit + s * k_plane_bytes + half * V::k_bytes, w[s]);
+      const uint8_t* codes = S::codes_at(group, first + b) + half * V::k_bytes;
+      uint8_t* out = panel + b * P::k_unit + half * V::k_bytes;
+#pragma GCC unroll 8
+      for (int s = 0; s < k_steps; s++) V::store_bytes(out + s * k_plane_bytes, S::step(codes, s));
       for (int j = 0; j < P::k_subs; j++) {
         V::store(reinterpret_cast<float*>(panel + P::scale_at(b, j, half)),
                  S::scale(group, first + b, j, half));

@@ -88,7 +88,7 @@ struct V {
                      _mm_unpacklo_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
   }
 
-  // Bytes. Shifts move 16-bit lanes: mask afterwards.
+  // Bytes. Shifts move 16-bit lanes, by a constant once unrolled: mask afterwards.
   static bytes load_bytes(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
   }
@@ -98,10 +98,8 @@ struct V {
   static bytes splat_byte(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
   static bytes bits_and(bytes a, bytes b) { return _mm256_and_si256(a, b); }
   static bytes bits_or(bytes a, bytes b) { return _mm256_or_si256(a, b); }
-  template <int N>
-  static bytes shift_right(bytes a) { return _mm256_srli_epi16(a, N); }
-  template <int N>
-  static bytes shift_left(bytes a) { return _mm256_slli_epi16(a, N); }
+  [[gnu::always_inline]] static bytes shift_right(bytes a, int n) { return _mm256_srli_epi16(a, n); }
+  [[gnu::always_inline]] static bytes shift_left(bytes a, int n) { return _mm256_slli_epi16(a, n); }
   static bytes load_table(const void* p) {  // 16 bytes, for lookup
     return _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p)));
   }

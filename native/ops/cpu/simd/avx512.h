@@ -84,16 +84,14 @@ struct V {
     _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
   }
 
-  // Bytes. Shifts move 16-bit lanes: mask afterwards.
+  // Bytes. Shifts move 16-bit lanes, by a constant once unrolled: mask afterwards.
   static bytes load_bytes(const void* p) { return _mm512_loadu_si512(p); }
   static void store_bytes(void* p, bytes v) { _mm512_storeu_si512(p, v); }
   static bytes splat_byte(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
   static bytes bits_and(bytes a, bytes b) { return _mm512_and_si512(a, b); }
   static bytes bits_or(bytes a, bytes b) { return _mm512_or_si512(a, b); }
-  template <int N>
-  static bytes shift_right(bytes a) { return _mm512_srli_epi16(a, N); }
-  template <int N>
-  static bytes shift_left(bytes a) { return _mm512_slli_epi16(a, N); }
+  [[gnu::always_inline]] static bytes shift_right(bytes a, int n) { return _mm512_srli_epi16(a, n); }
+  [[gnu::always_inline]] static bytes shift_left(bytes a, int n) { return _mm512_slli_epi16(a, n); }
   static bytes load_table(const void* p) {  // 16 bytes, for lookup
     return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(p)));
   }
