@@ -88,7 +88,11 @@ template <class S, int T>
 void tile(const Strip& strip, const InputBlock* x) {
   F32 sums[k_halves][T];
   load_sums(strip, sums);
-  for (int b = 0; b < strip.blocks; b++) add_block<S, T>(strip, x + b * T, b, sums);
+  for (int b = 0; b < strip.blocks; b++) {
+    // Wide tiles read too slowly for the processor's own prefetching; narrow ones are better without.
+    if constexpr (T == V::k_tile && S::k_is_packed) prefetch_block<S>(strip.weights, b);
+    add_block<S, T>(strip, x + b * T, b, sums);
+  }
   store_sums(strip, sums);
 }
 
@@ -326,7 +330,7 @@ Run run_of(const Weight& w, int n_tokens) {
   if (w.dtype == DType::f16) return run_floats<Floats<DType::f16>>;
   if (w.dtype == DType::bf16) return run_floats<Floats<DType::bf16>>;
   return with_source(w.dtype, [&]<class S>() -> Run {
-    return n_tokens <= k_direct_tokens ? run_direct<S> : run_panels<S>;
+    return n_tokens <= V::k_direct_tokens ? run_direct<S> : run_panels<S>;
   });
 }
 

@@ -2,7 +2,6 @@
 //   k_bits         bits of a code as dot sees it (8: the table's own 8-bit form)
 //   k_zero_log2    log2 of the code that means zero, or -1 when that code is 0
 //   k_sub, k_min   codes per scale; whether values have an added minimum
-//   bytes(blocks)  size of so many blocks of a group
 //   codes_at(group, block)      the codes of a block; + half * k_bytes for a half
 //   step(codes, s)              four codes per lane
 //   scale(group, block, j, half), min(...)   of sub-block j
@@ -43,6 +42,7 @@ template <int Bits>
 // beside it.
 template <DType Type>
 struct HalfUnits {
+  static constexpr bool k_is_packed = true;
   static constexpr Form k_form = form_of(Type);
   static constexpr bool k_min = k_form.has_min;
   static constexpr int k_unit = unit_bytes(k_form);
@@ -63,6 +63,7 @@ struct HalfUnits {
 // Per 256 columns an f16, times a byte per sub-block; the minimum is subtracted.
 template <DType Type>
 struct SuperUnits {
+  static constexpr bool k_is_packed = true;
   static constexpr Form k_form = form_of(Type);
   static constexpr bool k_min = k_form.has_min;
   static constexpr int k_unit = unit_bytes(k_form);
@@ -151,10 +152,20 @@ struct Fp4Table {
   static Bytes load() { return V::load_table(k_levels.value); }
 };
 
+// Asks for the codes some blocks ahead, over the end of the group into the next.
+template <class S>
+[[gnu::always_inline]] inline void prefetch_block(const uint8_t* group, int block) {
+  constexpr int k_ahead_bytes = 2048;
+  const uint8_t* p = S::codes_at(group, block) + k_ahead_bytes;
+#pragma GCC unroll 8
+  for (int i = 0; i < S::k_form.bits * k_plane_bytes; i += 64) V::prefetch(p + i);
+}
+
 // A panel: per block, codes as dot eats them, then scales (and minima) as f32. Made by unpack_panel;
 // types whose panels look the same share the kernels.
 template <int Bits, int ZeroLog2, int Sub, bool HasMin>
 struct Panel {
+  static constexpr bool k_is_packed = false;
   static constexpr int k_bits = Bits;
   static constexpr int k_sub = Sub;
   static constexpr int k_zero_log2 = ZeroLog2;
@@ -187,6 +198,7 @@ template <class S>
 void unpack_panel(const uint8_t* group, int first, int count, uint8_t* panel) {
   using P = PanelOf<S>;
   for (int b = 0; b < count; b++) {
+    prefetch_block<S>(group, first + b);
     for (int half = 0; half < k_halves; half++) {
       const uint8_t* codes = S::codes_at(group, first + b) + half * V::k_bytes;
       uint8_t* out = panel + b * P::k_unit + half * V::k_bytes;

@@ -6,6 +6,7 @@ struct V {
   static constexpr int k_width = 16;
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 8;  // tokens that a matmul tile keeps in registers
+  static constexpr int k_direct_tokens = 32;  // up to so many, matmul reads the packed form
   using f32 = __m512;
   using i32 = __m512i;
   using bytes = __m512i;
@@ -30,7 +31,10 @@ struct V {
   static f32 load_u8(const void* p) {
     return to_f32(_mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))));
   }
-  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  // Not the intrinsic: gcc drops calls of functions that do nothing but prefetch.
+  static void prefetch(const void* p) {
+    asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(p)));
+  }
 
   // Arithmetic. fma(a, b, c) = a * b + c, rounded once.
   static f32 add(f32 a, f32 b) { return _mm512_add_ps(a, b); }
