@@ -33,6 +33,16 @@ const requests = ({ row, vocabulary, round }: Job, repetition: number): StreamRe
 const warmUpTokens = 8
 const warmUpRepetition = 99
 
+const warmUpPromptTokens = 16
+const crossingWarmUpTokens = 256
+
+// All streams, but short: touches every weight and page, compiles the consumers.
+const shortened = (job: Job, tokens: number): StreamRequest[] =>
+  requests(job, warmUpRepetition).map(({ prompt: ids }) => ({
+    prompt: ids.slice(0, warmUpPromptTokens),
+    tokens,
+  }))
+
 const firstAt = ({ arrivals }: Stream): number => arrivals[0]?.at ?? Number.NaN
 const lastAt = ({ arrivals }: Stream): number => arrivals.at(-1)?.at ?? Number.NaN
 const total = (streams: readonly Stream[]): number =>
@@ -85,9 +95,7 @@ const batch = async (job: Job, runtime: Runtime): Promise<Measured> => {
     extra: { 'decoding tokens/s': [], 'first token ms': [], 'between pieces ms': [] },
     tokens: [],
   }
-  await runtime.parallel(
-    requests(job, warmUpRepetition).map((request) => ({ ...request, tokens: 2 })),
-  )
+  await runtime.parallel(shortened(job, 2))
   for (let repetition = 0; repetition < job.row.repetitions; repetition++) {
     const start = performance.now()
     const streams = await runtime.parallel(requests(job, repetition))
@@ -104,9 +112,7 @@ const idleMs = 1000
 const milliseconds = 1e6
 
 const loop = async (job: Job, runtime: Runtime): Promise<Measured> => {
-  await runtime.parallel(
-    requests(job, warmUpRepetition).map((request) => ({ ...request, tokens: 2 })),
-  )
+  await runtime.parallel(shortened(job, 2))
   const histogram = monitorEventLoopDelay({ resolution: 1 })
   histogram.enable()
   await setTimeout(idleMs)
@@ -139,7 +145,7 @@ const mainThreadSeconds = async (): Promise<number> => {
 }
 
 const crossing = async (job: Job, runtime: Runtime): Promise<Measured> => {
-  await runtime.parallel(requests(job, warmUpRepetition))
+  await runtime.parallel(shortened(job, crossingWarmUpTokens))
   const result: Measured = {
     values: [],
     extra: { 'step us': [], 'pieces per token': [], 'tokens/s': [] },
@@ -212,7 +218,7 @@ const openOptions = ({ row, file }: Job): OpenOptions => ({
   file,
   threads: row.threads,
   sequences: row.sequences,
-  contextTokens: row.promptTokens + row.tokens + warmUpTokens,
+  contextTokens: row.contextTokens ?? row.promptTokens + row.tokens + warmUpTokens,
   vocabularyOnly: row.kind === 'tokenize',
 })
 

@@ -1,5 +1,5 @@
 // From a warm page cache: until the engine takes requests, until the first token of a 16-token
-// prompt, and the private memory after it.
+// prompt, and the private memory after it, with room for 2,048 positions.
 import type { Case } from '../case.js'
 
 const row = (shape: string, type: string): Case => ({
@@ -11,6 +11,7 @@ const row = (shape: string, type: string): Case => ({
   promptTokens: 16,
   tokens: 1,
   sequences: 1,
+  contextTokens: 2048,
   rounds: 5,
   repetitions: 1,
   drivers: ['millrace', 'node-llama-cpp'],

@@ -23,7 +23,7 @@ const stream = async (engine: Engine, request: StreamRequest): Promise<Stream> =
   return answer
 }
 
-const pageTokens = 64
+const pageTokens = 32
 
 const openEngine = ({ Engine }: Millrace, model: Model, options: OpenOptions): Promise<Engine> =>
   Engine.open(model, {
