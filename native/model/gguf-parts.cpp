@@ -145,7 +145,7 @@ Result<std::shared_ptr<const ModelFile>> open_single(std::shared_ptr<const FileM
 
 // Any part leads to the whole model; its metadata is in the first.
 Result<std::shared_ptr<const ModelFile>> open_split(const std::string& path, const SplitInfo& info,
-                                                    std::shared_ptr<const FileMap> file,
+                                                    const std::shared_ptr<const FileMap>& file,
                                                     bool vocabulary_only) {
   PartName name;
   if (!read_part_name(path, name))
@@ -171,7 +171,7 @@ Result<std::shared_ptr<const ModelFile>> open_gguf(const std::string& path,
   if (!parsed.ok()) return about(path, parsed.status());
   auto info = read_split_info(parsed->metadata);
   if (!info.ok()) return about(path, info.status());
-  auto model = info->count > 1 ? open_split(path, *info, std::move(file), vocabulary_only)
+  auto model = info->count > 1 ? open_split(path, *info, file, vocabulary_only)
                                : open_single(std::move(file), std::move(*parsed));
   return model.ok() ? model : about(path, model.status());
 }
