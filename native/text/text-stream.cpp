@@ -28,9 +28,9 @@ Result<std::shared_ptr<const StopStrings>> StopStrings::create(
                  "Expected the \"stop\" strings to be at most %zu bytes together but received %zu",
                  k_max_stop_bytes, bytes);
   auto automaton = std::make_shared<StopStrings>();
-  auto& next = automaton->next;
-  auto& depth = automaton->depth;
-  auto& matched = automaton->matched;
+  auto& next = automaton->next_;
+  auto& depth = automaton->depth_;
+  auto& matched = automaton->matched_;
   const auto add_state = [&](int at_depth) {
     next.resize(next.size() + 256, -1);
     depth.push_back(at_depth);
