@@ -1,0 +1,474 @@
+// Continuous batching over one model: requests in, generations out.
+
+import { type Message, plainMessages } from './chat/messages.js'
+import { call, coded, errorOfNumber, MillraceError } from './errors.js'
+import { connect, type Ended, type Receiver } from './events.js'
+import { type Completion, type Ending, type Generation, openGeneration } from './generation.js'
+import { handleOf, Model, templateOf } from './model.js'
+import {
+  type EngineStats,
+  type NativeEngine,
+  type NativeModel,
+  type NativeRequest,
+  native,
+} from './native.js'
+import {
+  aBoolean,
+  anArray,
+  anInteger,
+  aSignal,
+  aString,
+  type Checks,
+  checkOptions,
+  invalid,
+  oneOf,
+  someStrings,
+  someTokens,
+  toTokens,
+  unsupported,
+} from './options.js'
+import {
+  packSampling,
+  randomSeed,
+  type SamplingOptions,
+  samplingChecks,
+  seedOf,
+} from './sampling.js'
+
+export type { EngineStats } from './native.js'
+
+/** Which waiting requests go first; long waiting moves a request up. */
+export type Priority = 'interactive' | 'normal' | 'batch'
+
+/** How to open an engine. */
+export interface EngineOptions {
+  /** Only the CPU for now: `auto` and `cpu`. */
+  device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`
+  /** Default: the physical cores this program may use. */
+  threads?: number
+  /** Requests running at once; the rest wait. */
+  maxSequences?: number
+  /** Tokens the cache holds; default from free memory. */
+  cacheTokens?: number
+  /** Element type of the cache; default `f16`. */
+  cacheType?: 'f32' | 'f16' | 'bf16' | 'q8_0' | 'f8'
+  /** Tokens computed in one step; long prompts are cut into such chunks. */
+  stepTokens?: number
+  /** Waiting requests before `generate` refuses with code `overloaded`. */
+  queueLimit?: number
+}
+
+/** What to generate: exactly one of `prompt` and `messages`, and how. */
+export interface GenerateRequest extends SamplingOptions {
+  /** Text, whose special tokens are plain text, or token ids. */
+  prompt?: string | ArrayLike<number>
+  /** A conversation, rendered with the model's chat template. */
+  messages?: Message[]
+  /** Not supported yet. */
+  tools?: unknown[]
+  /** Not supported yet. */
+  toolChoice?: unknown
+  /** Default: to the end of the context. */
+  maxTokens?: number
+  /** Strings that end the answer and are not part of it. */
+  stop?: string[]
+  /** Tokens that end the answer and are not part of it. */
+  stopTokens?: number[]
+  /** Go on after end tokens. */
+  ignoreEos?: boolean
+  /** Independent answers, of seeds `seed`, `seed + 1`, … Default 1. */
+  n?: number
+  /** Not supported yet. */
+  schema?: object
+  /** Not supported yet. */
+  grammar?: string
+  /** Not supported yet. */
+  regex?: string
+  /** Not supported yet. */
+  adapter?: string
+  /** Requests share cached prefixes only with requests of the same salt. */
+  cacheSalt?: string
+  /** Default `normal`. */
+  priority?: Priority
+  /** From submission; then the generation fails with code `deadline`. */
+  deadlineMs?: number
+  /** Aborts the generation, which then resolves with `finishReason: 'abort'`. */
+  signal?: AbortSignal
+}
+
+/** What to score. */
+export interface ScoreRequest {
+  prompt: string | ArrayLike<number>
+  /** Most likely next tokens to report per position, up to the vocabulary's size. Default 0. */
+  top?: number
+  signal?: AbortSignal
+  priority?: Priority
+}
+
+/** Log-probabilities of a given text. */
+export interface Score {
+  tokens: Int32Array
+  /** Natural log-probability of `tokens[i]` given `tokens[0..i)`; NaN for the first. */
+  logprobs: Float32Array
+  /** `top[i]`: the distribution of the token after position i, most likely first. */
+  top?: { tokens: Int32Array; logprobs: Float32Array }[]
+}
+
+/** Options of `embed`, which is not supported yet. */
+export interface EmbedOptions {
+  signal?: AbortSignal
+}
+
+const maxInt = 2 ** 31 - 1
+
+const engineChecks: Checks = {
+  device: (value) =>
+    typeof value === 'string' && /^(auto|cpu|cuda(:\d+)?)$/.test(value)
+      ? undefined
+      : 'one of "auto", "cpu", "cuda", "cuda:0", …',
+  threads: anInteger(1, 1024),
+  maxSequences: anInteger(1, 2 ** 20),
+  cacheTokens: anInteger(1),
+  cacheType: oneOf('f32', 'f16', 'bf16', 'q8_0', 'f8'),
+  stepTokens: anInteger(1, 2 ** 20),
+  queueLimit: anInteger(1, 2 ** 30 - 1),
+}
+
+const priorities = oneOf('interactive', 'normal', 'batch')
+
+const aPrompt = (value: unknown) =>
+  typeof value === 'string' || someTokens(value) === undefined
+    ? undefined
+    : 'a string or an array of token ids (integers from 0)'
+
+const generateChecks: Checks = {
+  ...samplingChecks,
+  prompt: aPrompt,
+  messages: anArray,
+  maxTokens: anInteger(1, maxInt),
+  stop: someStrings,
+  stopTokens: someTokens,
+  ignoreEos: aBoolean,
+  n: anInteger(1, 1024),
+  cacheSalt: aString,
+  priority: priorities,
+  deadlineMs: anInteger(1),
+  signal: aSignal,
+}
+
+const generateLater = {
+  tools: 'pass no tools',
+  toolChoice: 'pass no tools',
+  schema: 'constrained decoding is not there yet',
+  grammar: 'constrained decoding is not there yet',
+  regex: 'constrained decoding is not there yet',
+  adapter: 'adapters are not there yet',
+}
+
+const scoreChecks: Checks = {
+  prompt: aPrompt,
+  top: anInteger(0, maxInt),
+  signal: aSignal,
+  priority: priorities,
+}
+
+function checkEngineOptions(options: EngineOptions | undefined): EngineOptions {
+  const known = checkOptions('Engine.open', options, engineChecks)
+  if (known.device?.startsWith('cuda')) {
+    throw unsupported(`Expected "device" to be "auto" or "cpu" but received "${known.device}"`)
+  }
+  if (known.cacheType === 'bf16' || known.cacheType === 'f8') {
+    throw unsupported(
+      `Expected "cacheType" to be "f32", "f16" or "q8_0" but received "${known.cacheType}"`,
+    )
+  }
+  return known
+}
+
+/** The fields of a prompt; messages become text in which special tokens count. */
+function packPrompt(model: Model, request: GenerateRequest): Partial<NativeRequest> {
+  const { prompt, messages } = request
+  if ((prompt === undefined) === (messages === undefined)) {
+    const given = prompt === undefined ? 'neither' : 'both'
+    throw new TypeError(`Expected exactly one of "prompt" and "messages" but received ${given}`)
+  }
+  if (typeof prompt === 'string') return { text: prompt }
+  if (prompt !== undefined) return { tokens: toTokens(prompt) }
+  const plain = plainMessages(messages)
+  const { bosToken, eosTokens } = model.info
+  const textOf = (token: number | undefined) =>
+    token === undefined ? '' : model.detokenize([token], { special: true })
+  const template = templateOf(model)
+  const bos = textOf(bosToken)
+  const text = template.render({
+    messages: template.withArguments(plain),
+    bosToken: bos,
+    eosToken: textOf(eosTokens[0]),
+  })
+  // The vocabulary's own BOS, unless the template wrote it.
+  return { text, parseSpecial: true, addSpecial: bos === '' || !text.startsWith(bos) }
+}
+
+function packRequest(model: Model, request: GenerateRequest, seed: number): NativeRequest {
+  return {
+    kind: 'generate',
+    ...packPrompt(model, request),
+    ...packSampling(request, seed),
+    ...(request.maxTokens === undefined ? {} : { maxTokens: request.maxTokens }),
+    ...(request.stop === undefined ? {} : { stop: request.stop }),
+    ...(request.stopTokens === undefined ? {} : { stopTokens: toTokens(request.stopTokens) }),
+    ...(request.ignoreEos === undefined ? {} : { ignoreEos: request.ignoreEos }),
+    ...(request.cacheSalt === undefined ? {} : { cacheSalt: request.cacheSalt }),
+    ...(request.priority === undefined ? {} : { priority: request.priority }),
+    ...(request.deadlineMs === undefined ? {} : { deadlineMs: request.deadlineMs }),
+  }
+}
+
+const finishReasons: Completion['finishReason'][] = ['abort', 'stop', 'length', 'abort']
+
+const endingOf = (ended: Ended): Ending => ({
+  finishReason: finishReasons[ended.reason] ?? 'abort',
+  usage: ended.usage,
+  timings: ended.timings,
+})
+
+const emptyEnding: Ending = {
+  finishReason: 'abort',
+  usage: { promptTokens: 0, cachedTokens: 0, completionTokens: 0 },
+  timings: { queueMs: 0, firstTokenMs: 0, decodeMs: 0 },
+}
+
+const decoder = new TextDecoder()
+
+/** What a token spells, for log-probabilities; nothing once the model is closed. */
+function spell(model: NativeModel, token: number): { text: string; bytes: Uint8Array } {
+  try {
+    const bytes = model.piece(token)
+    return { text: decoder.decode(bytes), bytes }
+  } catch {
+    return { text: '', bytes: new Uint8Array() }
+  }
+}
+
+/**
+ * Runs many requests at once on one model: a step computes the next token of every running request.
+ *
+ * @example
+ * ```ts
+ * await using engine = await Engine.open('model.gguf', { threads: 2 })
+ * const prompts = ['Once upon a time', 'One day, a girl']
+ * const texts = await Promise.all(
+ *   prompts.map((prompt) => engine.generate({ prompt, maxTokens: 16 }).text()),
+ * )
+ * console.log(texts)
+ * ```
+ */
+export class Engine implements AsyncDisposable {
+  readonly model: Model
+  readonly #native: NativeEngine
+  readonly #live: Map<number, Receiver>
+  readonly #ownsModel: boolean
+  #closing: Promise<void> | undefined
+
+  private constructor(
+    model: Model,
+    handle: NativeEngine,
+    live: Map<number, Receiver>,
+    ownsModel: boolean,
+  ) {
+    this.model = model
+    this.#native = handle
+    this.#live = live
+    this.#ownsModel = ownsModel
+  }
+
+  /**
+   * Makes an engine for an open model, or opens the file first and closes it with the engine.
+   *
+   * @example
+   * ```ts
+   * await using model = await Model.open('model.gguf')
+   * await using engine = await Engine.open(model, { maxSequences: 8, cacheTokens: 4096 })
+   * console.log(engine.stats().ops)
+   * ```
+   * @throws TypeError for a mistake in the options
+   * @throws MillraceError `closed`, `unsupported`, `bad-file`, `out-of-memory`, and what
+   *   `Model.open` throws
+   */
+  static async open(model: string | Model, options?: EngineOptions): Promise<Engine> {
+    if (typeof model !== 'string' && !(model instanceof Model)) {
+      throw invalid('model', 'a Model, or the path of a .gguf file', model)
+    }
+    const known = checkEngineOptions(options)
+    const opened = typeof model === 'string' ? await Model.open(model) : model
+    // What the callback holds must not lead to the engine: it could never be collected.
+    const live = new Map<number, Receiver>()
+    try {
+      const job = call(() => native.openEngine(handleOf(opened), known, connect(live)))
+      const handle = await job.promise
+      return new Engine(opened, handle, live, opened !== model)
+    } catch (error) {
+      if (opened !== model) await opened.close()
+      throw coded(error)
+    }
+  }
+
+  /**
+   * Starts a generation: iterate it for pieces, await it for the whole.
+   *
+   * @example
+   * ```ts
+   * await using engine = await Engine.open('model.gguf')
+   * const { text, finishReason } = await engine.generate({
+   *   prompt: 'Once upon a time',
+   *   maxTokens: 32,
+   *   temperature: 0.8,
+   *   seed: 7,
+   *   stop: ['.'],
+   * })
+   * console.log(text, finishReason)
+   * ```
+   * @throws TypeError for a mistake in the request
+   * @throws MillraceError `closed`, `failed`, `overloaded`, `unsupported` at once; the generation
+   *   itself rejects with `too-long`, `deadline`, `closed`, `failed`, `out-of-memory`, `internal`
+   */
+  generate(request: GenerateRequest): Generation {
+    const known = checkOptions('generate', request, generateChecks, generateLater)
+    const { n = 1, seed = randomSeed(), signal } = known
+    seedOf(seed, n - 1)
+    const packed = packRequest(this.model, known, seed)
+    const ids: number[] = []
+    const abort = () => {
+      for (const id of ids) if (this.#live.has(id)) this.#native.abort(id)
+    }
+    const { generation, feeds } = openGeneration(n, abort)
+    if (signal?.aborted) {
+      for (const feed of feeds) feed.done(emptyEnding)
+      return generation
+    }
+    const model = handleOf(this.model)
+    try {
+      for (const [index, feed] of feeds.entries()) {
+        const id = call(() => this.#native.submit({ ...packed, seed: seedOf(seed, index) }))
+        ids.push(id)
+        this.#live.set(id, {
+          piece: feed.piece,
+          logprob: (token, logprob, top) =>
+            feed.logprob({
+              token,
+              ...spell(model, token),
+              logprob,
+              top: top.map((one) => ({ ...one, text: spell(model, one.token).text })),
+            }),
+          done: (ended) => feed.done(endingOf(ended)),
+          fail: (code, message) => feed.fail(errorOfNumber(code, message)),
+        })
+      }
+    } catch (error) {
+      abort()
+      throw error
+    }
+    if (signal !== undefined) {
+      signal.addEventListener('abort', abort)
+      const forget = () => signal.removeEventListener('abort', abort)
+      generation.then(forget, forget)
+    }
+    return generation
+  }
+
+  /**
+   * Log-probabilities of a given text: evaluation and perplexity. Computes the prompt only.
+   *
+   * @example
+   * ```ts
+   * await using engine = await Engine.open('model.gguf')
+   * const { logprobs } = await engine.score({ prompt: 'Once upon a time' })
+   * const sum = logprobs.slice(1).reduce((total, value) => total + value, 0)
+   * console.log('perplexity', Math.exp(-sum / (logprobs.length - 1)))
+   * ```
+   * @throws TypeError for a mistake in the request
+   * @throws MillraceError `closed`, `failed`, `overloaded`, `too-long`, `aborted`
+   */
+  async score(request: ScoreRequest): Promise<Score> {
+    const known = checkOptions('score', request, scoreChecks)
+    const { prompt, top = 0, signal, priority } = known
+    if (prompt === undefined) throw invalid('prompt', 'a string or an array of token ids', prompt)
+    const { vocabularySize } = this.model.info
+    if (top > vocabularySize) throw invalid('top', `an integer from 0 to ${vocabularySize}`, top)
+    const gaveUp = () =>
+      new MillraceError('aborted', 'the score request was aborted', { cause: signal?.reason })
+    if (signal?.aborted) throw gaveUp()
+    const id = call(() =>
+      this.#native.submit({
+        kind: 'score',
+        ...(typeof prompt === 'string' ? { text: prompt } : { tokens: toTokens(prompt) }),
+        ...(priority === undefined ? {} : { priority }),
+        scoreTop: top,
+      }),
+    )
+    const abort = () => this.#native.abort(id)
+    signal?.addEventListener('abort', abort)
+    try {
+      return await new Promise<Score>((resolve, reject) => {
+        this.#live.set(id, {
+          piece: () => {},
+          logprob: () => {},
+          done: () => reject(gaveUp()),
+          fail: (code, message) => reject(errorOfNumber(code, message)),
+          score: resolve,
+        })
+      })
+    } finally {
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  /**
+   * Not supported yet.
+   *
+   * @throws MillraceError `unsupported`
+   */
+  async embed(_inputs: string | string[], _options?: EmbedOptions): Promise<Float32Array[]> {
+    throw unsupported('embed() is not supported yet')
+  }
+
+  /**
+   * What the engine is doing; cheap.
+   *
+   * @example
+   * ```ts
+   * await using engine = await Engine.open('model.gguf')
+   * const { running, waiting, pagesFree } = engine.stats()
+   * console.log(running, waiting, pagesFree)
+   * ```
+   * @throws MillraceError `closed`
+   */
+  stats(): EngineStats {
+    return call(() => this.#native.stats())
+  }
+
+  /**
+   * Stops admitting, lets what runs finish for at most `drainMs` (default: without limit), ends the
+   * rest with code `closed`, and releases everything. Idempotent; a second call may shorten the
+   * drain.
+   *
+   * @example
+   * ```ts
+   * const engine = await Engine.open('model.gguf')
+   * const generation = engine.generate({ prompt: 'Once upon a time', maxTokens: 8 })
+   * await engine.close()
+   * console.log((await generation).text)
+   * ```
+   */
+  async close(options?: { drainMs?: number }): Promise<void> {
+    const { drainMs = -1 } = checkOptions('close', options, { drainMs: anInteger(0) })
+    await this.#native.close(drainMs)
+    if (!this.#ownsModel) return
+    this.#closing ??= this.model.close()
+    await this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

@@ -1,0 +1,314 @@
+// One answer, or n of them, on its way: a stream and a promise in one.
+// What arrives is appended to the answer's own text and tokens; a reader who lags behind takes what
+// came since as one piece, and nobody who never reads costs more than the answer itself.
+
+import type { ToolCall } from './chat/messages.js'
+import { MillraceError } from './errors.js'
+
+/** A chosen token's log-probability, and those of the most likely tokens beside it. */
+export interface TokenLogprob {
+  token: number
+  /** What the bytes spell; bytes that are no whole character come out as U+FFFD. */
+  text: string
+  bytes: Uint8Array
+  /** Natural logarithm, of the model's distribution before temperature and cuts. */
+  logprob: number
+  top: { token: number; text: string; logprob: number }[]
+}
+
+/** A part of a tool call; tools are not supported yet. */
+export interface ToolCallDelta {
+  index: number
+  id?: string
+  name?: string
+  arguments?: string
+}
+
+/** What came since the last piece. Never ends inside a character or a possible stop string. */
+export interface Piece {
+  /** Which of the n answers. */
+  index: number
+  text: string
+  tokens: Int32Array
+  logprobs?: TokenLogprob[]
+  toolCalls?: ToolCallDelta[]
+  reasoning?: string
+}
+
+/** Tokens that a request cost. */
+export interface Usage {
+  promptTokens: number
+  /** Of the prompt, taken from the cache instead of computed. */
+  cachedTokens: number
+  completionTokens: number
+}
+
+/** Milliseconds. */
+export interface Timings {
+  /** From submission to the first step. */
+  queueMs: number
+  /** From submission to the first token. */
+  firstTokenMs: number
+  /** From the first token to the last. */
+  decodeMs: number
+}
+
+/** A whole answer. */
+export interface Completion {
+  index: number
+  text: string
+  tokens: Int32Array
+  logprobs?: TokenLogprob[]
+  toolCalls?: ToolCall[]
+  reasoning?: string
+  finishReason: 'stop' | 'length' | 'tool-calls' | 'abort'
+  usage: Usage
+  timings: Timings
+  /** n > 1: all answers by index; this completion is the first. */
+  choices?: Completion[]
+}
+
+/** How an answer ended. */
+export interface Ending {
+  finishReason: Completion['finishReason']
+  usage: Usage
+  timings: Timings
+}
+
+/** What the engine's event loop does to one answer. */
+export interface Feed {
+  piece(text: string, tokens: Int32Array, from: number, to: number): void
+  logprob(entry: TokenLogprob): void
+  done(ending: Ending): void
+  fail(error: MillraceError): void
+}
+
+/** The engine's side of a generation. */
+export interface OpenGeneration {
+  generation: Generation
+  feeds: Feed[]
+}
+
+interface Reader {
+  resolve(result: IteratorResult<Piece, undefined>): void
+  reject(error: unknown): void
+}
+
+const nothing: Ending = {
+  finishReason: 'abort',
+  usage: { promptTokens: 0, cachedTokens: 0, completionTokens: 0 },
+  timings: { queueMs: 0, firstTokenMs: 0, decodeMs: 0 },
+}
+
+class Answer {
+  text = ''
+  tokens: number[] = []
+  logprobs: TokenLogprob[] | undefined
+  ending: Ending | undefined
+  #unread = ''
+  #readTokens = 0
+
+  constructor(readonly index: number) {}
+
+  append(text: string, tokens: Int32Array, from: number, to: number): void {
+    if (text !== '') {
+      this.text += text
+      this.#unread += text
+    }
+    for (let i = from; i < to; i++) this.tokens.push(tokens[i] as number)
+  }
+
+  /** Everything since the last take, or undefined when nothing came. */
+  take(): Piece | undefined {
+    const from = this.#readTokens
+    const to = this.tokens.length
+    if (this.#unread === '' && from === to) return undefined
+    const tokens = new Int32Array(to - from)
+    for (let i = from; i < to; i++) tokens[i - from] = this.tokens[i] as number
+    const piece: Piece = { index: this.index, text: this.#unread, tokens }
+    if (this.logprobs !== undefined) piece.logprobs = this.logprobs.slice(from, to)
+    this.#unread = ''
+    this.#readTokens = to
+    return piece
+  }
+
+  completion(): Completion {
+    return {
+      index: this.index,
+      text: this.text,
+      tokens: Int32Array.from(this.tokens),
+      ...(this.logprobs === undefined ? {} : { logprobs: this.logprobs }),
+      ...(this.ending ?? nothing),
+    }
+  }
+}
+
+/** A new generation of n answers, and the feeds that fill it; for the engine. */
+export let openGeneration: (n: number, abort: () => void) => OpenGeneration
+
+/**
+ * Both a stream and an answer: `for await` yields pieces, `await` gives the completion; both at once
+ * is fine. Leaving the loop early aborts. Made by `engine.generate()`.
+ *
+ * An aborted generation resolves, with `finishReason: 'abort'` and what had come until then. A failed
+ * one rejects with a MillraceError. A rejection that nobody awaits or iterates is dropped: it never
+ * becomes an `unhandledRejection`.
+ *
+ * @example
+ * ```ts
+ * await using engine = await Engine.open('model.gguf')
+ * const generation = engine.generate({ prompt: 'Once upon a time', maxTokens: 16 })
+ * for await (const piece of generation) process.stdout.write(piece.text)
+ * const { usage, finishReason } = await generation
+ * console.log(usage.completionTokens, finishReason)
+ * ```
+ */
+export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion> {
+  readonly #answers: Answer[]
+  readonly #completion: Promise<Completion>
+  readonly #abort: () => void
+  #settle: { resolve(value: Completion): void; reject(error: unknown): void }
+  #readers: Reader[] = []
+  #unfinished: number
+  #failure: unknown
+  #state: 'running' | 'done' | 'failed' = 'running'
+  #isIterated = false
+
+  private constructor(n: number, abort: () => void) {
+    this.#answers = Array.from({ length: n }, (_, index) => new Answer(index))
+    this.#unfinished = n
+    this.#abort = abort
+    let settle = { resolve: (_: Completion) => {}, reject: (_: unknown) => {} }
+    this.#completion = new Promise((resolve, reject) => {
+      settle = { resolve, reject }
+    })
+    this.#settle = settle
+    this.#completion.catch(() => {})
+  }
+
+  static {
+    openGeneration = (n, abort) => {
+      const generation = new Generation(n, abort)
+      return { generation, feeds: generation.#answers.map((answer) => generation.#feed(answer)) }
+    }
+  }
+
+  /**
+   * The text of the completion.
+   *
+   * @example
+   * ```ts
+   * await using engine = await Engine.open('model.gguf')
+   * console.log(await engine.generate({ prompt: 'Lily said', maxTokens: 8 }).text())
+   * ```
+   * @throws MillraceError as the generation does
+   */
+  async text(): Promise<string> {
+    return (await this.#completion).text
+  }
+
+  /**
+   * Ends the generation within one step. Harmless when it has ended already.
+   *
+   * @example
+   * ```ts
+   * await using engine = await Engine.open('model.gguf')
+   * const generation = engine.generate({ prompt: 'One day' })
+   * generation.abort()
+   * console.log((await generation).finishReason) // abort
+   * ```
+   */
+  abort(): void {
+    if (this.#state === 'running') this.#abort()
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: a Generation is awaitable by contract
+  then<A = Completion, B = never>(
+    onFulfilled?: ((completion: Completion) => A | PromiseLike<A>) | null,
+    onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#completion.then(onFulfilled, onRejected)
+  }
+
+  /**
+   * The pieces, once: they are not kept for a second reader.
+   *
+   * @throws MillraceError `invalid-argument` when iterated a second time
+   */
+  [Symbol.asyncIterator](): AsyncIterator<Piece, undefined> {
+    if (this.#isIterated) {
+      throw new MillraceError(
+        'invalid-argument',
+        'Expected a generation to be iterated once: await it for its completion instead',
+      )
+    }
+    this.#isIterated = true
+    return {
+      next: () => this.#next(),
+      return: () => {
+        this.abort()
+        return Promise.resolve({ done: true, value: undefined })
+      },
+    }
+  }
+
+  #next(): Promise<IteratorResult<Piece, undefined>> {
+    if (this.#readers.length === 0) {
+      const piece = this.#take()
+      if (piece !== undefined) return Promise.resolve({ done: false, value: piece })
+      if (this.#state === 'failed') return Promise.reject(this.#failure)
+      if (this.#state === 'done') return Promise.resolve({ done: true, value: undefined })
+    }
+    return new Promise((resolve, reject) => {
+      this.#readers.push({ resolve, reject })
+    })
+  }
+
+  /** The first unread piece, by index of the answer. */
+  #take(): Piece | undefined {
+    for (const answer of this.#answers) {
+      const piece = answer.take()
+      if (piece !== undefined) return piece
+    }
+    return undefined
+  }
+
+  #feed(answer: Answer): Feed {
+    return {
+      piece: (text, tokens, from, to) => {
+        answer.append(text, tokens, from, to)
+        const reader = this.#readers.shift()
+        if (reader === undefined) return
+        const piece = answer.take()
+        if (piece === undefined) this.#readers.unshift(reader)
+        else reader.resolve({ done: false, value: piece })
+      },
+      logprob: (entry) => {
+        answer.logprobs ??= []
+        answer.logprobs.push(entry)
+      },
+      done: (ending) => this.#done(answer, ending),
+      fail: (error) => this.#fail(error),
+    }
+  }
+
+  #done(answer: Answer, ending: Ending): void {
+    answer.ending = ending
+    this.#unfinished--
+    if (this.#unfinished > 0 || this.#state !== 'running') return
+    this.#state = 'done'
+    const choices = this.#answers.map((one) => one.completion())
+    const [first] = choices as [Completion]
+    this.#settle.resolve(choices.length > 1 ? { ...first, choices } : first)
+    for (const reader of this.#readers.splice(0)) reader.resolve({ done: true, value: undefined })
+  }
+
+  #fail(error: MillraceError): void {
+    if (this.#state !== 'running') return
+    this.#abort() // the other answers of this generation
+    this.#state = 'failed'
+    this.#failure = error
+    this.#settle.reject(error)
+    for (const reader of this.#readers.splice(0)) reader.reject(error)
+  }
+}
