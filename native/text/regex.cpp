@@ -1,66 +1,10 @@
 #include "text/regex.h"
 
-#include <algorithm>
-
 #include "base/utf8.h"
 
 namespace millrace {
 
-void CodepointSet::add(uint32_t first, uint32_t last) { ranges.emplace_back(first, last); }
-
-void CodepointSet::normalize() {
-  std::sort(ranges.begin(), ranges.end());
-  std::vector<std::pair<uint32_t, uint32_t>> merged;
-  for (const auto& [first, last] : ranges) {
-    if (!merged.empty() && first <= merged.back().second + 1)
-      merged.back().second = std::max(merged.back().second, last);
-    else
-      merged.emplace_back(first, last);
-  }
-  ranges = std::move(merged);
-}
-
-CodepointSet CodepointSet::inverted() const {
-  CodepointSet out;
-  uint32_t next = 0;
-  for (const auto& [first, last] : ranges) {
-    if (first > next) out.add(next, first - 1);
-    next = last + 1;
-  }
-  if (next < k_codepoint_limit) out.add(next, k_codepoint_limit - 1);
-  out.end = !end;
-  return out;
-}
-
 namespace {
-
-void add_all(CodepointSet& set, const CodepointSet& other) {
-  set.ranges.insert(set.ranges.end(), other.ranges.begin(), other.ranges.end());
-}
-
-CodepointSet category_set(Category category) {
-  CodepointSet set;
-  const auto table = category_table();
-  for (size_t i = 0; i < table.size(); ++i) {
-    if (static_cast<Category>(table[i] & 0xFF) != category) continue;
-    set.add(table[i] >> 8, i + 1 < table.size() ? (table[i + 1] >> 8) - 1 : k_codepoint_limit - 1);
-  }
-  if (category == Category::symbol) {
-    CodepointSet without = set.inverted();
-    without.add('~', '~');
-    without.normalize();
-    set = without.inverted();
-    set.end = false;
-  }
-  return set;
-}
-
-CodepointSet whitespace_set() {
-  CodepointSet set;
-  for (const uint32_t codepoint : whitespace_table()) set.add(codepoint, codepoint);
-  set.normalize();
-  return set;
-}
 
 // Recursive descent; a group compiles twice where it is repeated, so no node tree is kept.
 class Parser {
@@ -295,7 +239,7 @@ class Parser {
           return bad("a range of characters expected");
         part.ranges[0].second = last.ranges[0].second;
       }
-      add_all(set, part);
+      set.add_all(part);
     }
     if (!skip("]")) return bad("']' expected");
     fold(set);
@@ -323,7 +267,7 @@ class Parser {
     };
     for (const auto& [name, category] : k_categories)
       if (skip(name)) {
-        add_all(set, category_set(category));
+        set.add_all(category_set(category));
         return {};
       }
     if (skip("\\x{")) return hexadecimal(set);
@@ -333,10 +277,10 @@ class Parser {
     const auto add = [&](char c) { set.add(static_cast<uint8_t>(c), static_cast<uint8_t>(c)); };
     switch (letter) {
       case 's':
-        add_all(set, whitespace_set());
+        set.add_all(whitespace_set());
         return {};
       case 'S':
-        add_all(set, whitespace_set().inverted());
+        set.add_all(whitespace_set().inverted());
         return {};
       case 'd':
         set.add('0', '9');

@@ -8,23 +8,12 @@
 
 #include <cstdint>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
+#include "text/codepoint-set.h"
 
 namespace millrace {
-
-// Sorted disjoint ranges [first, last] of code points; `end` says whether the end of the text
-// belongs too (lookahead only).
-struct CodepointSet {
-  std::vector<std::pair<uint32_t, uint32_t>> ranges;
-  bool end = false;
-
-  void add(uint32_t first, uint32_t last);  // in any order; call normalize() after the last
-  void normalize();
-  CodepointSet inverted() const;  // of the code points; flips `end` too
-};
 
 struct RegexStep {
   enum class Kind : uint8_t { set, look, split, jump, match };

@@ -5,7 +5,7 @@
 namespace millrace {
 namespace {
 
-constexpr size_t k_max_stop_bytes = 65536;
+constexpr size_t k_max_stop_bytes = 4096;  // the automaton takes 1 KiB for each
 constexpr std::string_view k_replacement_text = "\xEF\xBF\xBD";
 
 }  // namespace

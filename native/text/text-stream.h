@@ -17,7 +17,7 @@ namespace millrace {
 // The stop strings of one request as an automaton (Aho and Corasick 1975) over bytes.
 class StopStrings {
  public:
-  // Refuses an empty string, one that is not valid UTF-8, and more than 64 KiB in all.
+  // Refuses an empty string, one that is not valid UTF-8, and more than 4 KiB in all.
   static Result<std::shared_ptr<const StopStrings>> create(const std::vector<std::string>& stops);
 
   int next(int state, uint8_t byte) const { return next_[static_cast<size_t>(state) * 256 + byte]; }

@@ -76,12 +76,21 @@ ${lines(spaces.map(hex), 10)}
 };
 
 constexpr CodepointPair k_lower[] = {
-${lines(pairs((s) => s.toLowerCase(), () => false), 5)}
+${lines(
+  pairs(
+    (s) => s.toLowerCase(),
+    () => false,
+  ),
+  5,
+)}
 };
 
 // Without Hangul syllables, which decompose by arithmetic.
 constexpr CodepointPair k_decomposed[] = {
-${lines(pairs((s) => s.normalize('NFD'), isHangulSyllable), 5)}
+${lines(
+  pairs((s) => s.normalize('NFD'), isHangulSyllable),
+  5,
+)}
 };
 
 }  // namespace
