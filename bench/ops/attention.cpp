@@ -138,11 +138,11 @@ void run(const Case& c, const char* table) {
   const double difference = worst_difference(c, filled);
   const double bytes = static_cast<double>(filled.memory.size_bytes());
   const double peak = read_rate(filled.memory.data(), filled.memory.size_bytes());
-  const double decode = best_seconds(5, [&] {
+  const double decode = best_seconds(c.depth < 1000 ? 100 : 10, [&] {
     for (int layer = 0; layer < k_layers; ++layer) filled.attend(c, layer, c.depth - 1, 1);
   });
   const int rows = std::min(c.depth, 512);
-  const double prefill = best_seconds(3, [&] { filled.attend(c, 0, 0, rows); });
+  const double prefill = best_seconds(10, [&] { filled.attend(c, 0, 0, rows); });
   const double store = best_seconds(3, [&] { filled.store(c, 0); }) / c.depth;
   const double flops = 2.0 * rows * (rows + 1) * static_cast<double>(c.q_dim());
   const double rate = bytes / decode / 1e9;

@@ -7,7 +7,16 @@
 constexpr int k_range = 256;
 constexpr int k_tile_rows = 24;
 constexpr int k_score_stride = k_range + 16;      // keeps rows out of each other's cache sets
-constexpr int k_vectors = V::k_width == 16 ? 4 : 2;  // lanes a register block is wide
+
+// Vectors that a register block of R rows is wide, and whether it fetches ahead: few rows wait for
+// memory, many for arithmetic.
+constexpr int k_vectors = V::k_width == 16 ? 4 : 2;
+template <int R>
+constexpr int k_score_vectors = R <= 2 ? 4 : k_vectors;
+template <int R>
+constexpr int k_weigh_vectors = R <= 2 ? 2 * k_vectors : k_vectors;
+template <int R>
+constexpr bool k_fetches = R <= 2;
 
 struct Tile {
   const Span* span;
@@ -83,11 +92,29 @@ struct Reach {
   int first, last;
 };
 
+// C vectors of positions: their blocks, slots, and the bytes to those that come next.
+template <int C>
+struct KeyVectors {
+  const char* blocks[C];
+  int slots[C];
+  int64_t ahead[C];
+
+  KeyVectors(const AttentionPlan& plan, const Tile& tile, int position, int element_bytes) {
+    const int tokens = plan.layout.page_tokens, last = plan.position(tile, tile.n_rows - 1);
+    for (int c = 0; c < C; ++c, position += V::k_width) {
+      const int next = std::min(position + C * V::k_width, last);
+      blocks[c] = plan.block(tile, position);
+      slots[c] = position % tokens;
+      ahead[c] = plan.block(tile, next) - blocks[c] + (next % tokens - slots[c]) * element_bytes;
+    }
+  }
+};
+
 // scores[r][0 .. C * width) = q[r] . keys of C vectors of positions, for R rows. Every lane sums over
 // the dimensions in order; with scaled types, 32 dimensions at a time.
 template <class Cache, int R, int C>
-static void score_block(const CacheLayout& layout, const float* q, const char* const* blocks,
-                        const int* slots, float* scores) {
+static void score_block(const CacheLayout& layout, const float* q, const KeyVectors<C>& vectors,
+                        float* scores) {
   using Element = typename Cache::Element;
   const int dim = layout.head_dim, tokens = layout.page_tokens;
   const int step = Cache::k_scaled ? 32 : dim;
@@ -97,12 +124,14 @@ static void score_block(const CacheLayout& layout, const float* q, const char* c
       for (int c = 0; c < C; ++c) sum[r][c] = V::zero();
     const Element* keys[C];
     for (int c = 0; c < C; ++c)
-      keys[c] = reinterpret_cast<const Element*>(blocks[c]) + slots[c] +
+      keys[c] = reinterpret_cast<const Element*>(vectors.blocks[c]) + vectors.slots[c] +
                 static_cast<int64_t>(first) * tokens;
     for (int d = first; d < first + step; ++d) {
       V::f32 key[C];
       for (int c = 0; c < C; ++c) {
         key[c] = Cache::load(keys[c]);
+        if constexpr (k_fetches<R>)
+          V::prefetch(reinterpret_cast<const char*>(keys[c]) + vectors.ahead[c]);
         keys[c] += tokens;
       }
       for (int r = 0; r < R; ++r) {
@@ -111,11 +140,11 @@ static void score_block(const CacheLayout& layout, const float* q, const char* c
       }
     }
     for (int c = 0; c < C; ++c) {
-      const auto* scales = reinterpret_cast<const float*>(blocks[c] + layout.k_scales);
+      const auto* scales = reinterpret_cast<const float*>(vectors.blocks[c] + layout.k_scales);
       for (int r = 0; r < R; ++r) {
         float* out = scores + r * k_score_stride + c * V::k_width;
         if constexpr (Cache::k_scaled) {
-          const V::f32 scale = V::load(scales + (first / 32) * tokens + slots[c]);
+          const V::f32 scale = V::load(scales + (first / 32) * tokens + vectors.slots[c]);
           const V::f32 before = first ? V::load(out) : V::zero();
           V::store(out, V::fma(sum[r][c], scale, before));
         } else {
@@ -129,21 +158,15 @@ static void score_block(const CacheLayout& layout, const float* q, const char* c
 template <class Cache, int R>
 static void score_rows(const AttentionPlan& plan, const Tile& tile, const Reach& reach,
                        const float* q, float* scores) {
-  const int tokens = plan.layout.page_tokens;
+  constexpr int C = k_score_vectors<R>;
+  constexpr int k_bytes = sizeof(typename Cache::Element);
   int position = reach.first / V::k_width * V::k_width;
-  while (position < reach.last) {
-    const char* blocks[k_vectors];
-    int slots[k_vectors];
-    const bool wide = position + (k_vectors - 1) * V::k_width < reach.last;
-    for (int c = 0; c < (wide ? k_vectors : 1); ++c) {
-      blocks[c] = plan.block(tile, position + c * V::k_width);
-      slots[c] = (position + c * V::k_width) % tokens;
-    }
-    float* out = scores + position - reach.start;
-    if (wide) score_block<Cache, R, k_vectors>(plan.layout, q, blocks, slots, out);
-    if (!wide) score_block<Cache, R, 1>(plan.layout, q, blocks, slots, out);
-    position += (wide ? k_vectors : 1) * V::k_width;
-  }
+  for (; position + (C - 1) * V::k_width < reach.last; position += C * V::k_width)
+    score_block<Cache, R, C>(plan.layout, q, KeyVectors<C>(plan, tile, position, k_bytes),
+                             scores + position - reach.start);
+  for (; position < reach.last; position += V::k_width)
+    score_block<Cache, R, 1>(plan.layout, q, KeyVectors<1>(plan, tile, position, k_bytes),
+                             scores + position - reach.start);
 }
 
 // sums[r][0 .. C * width) = scores[r] . values, for R rows, C vectors of dimensions from `lane` on.
@@ -153,6 +176,7 @@ static void weigh_block(const AttentionPlan& plan, const Tile& tile, const Reach
   using Element = typename Cache::Element;
   const CacheLayout& layout = plan.layout;
   const int tokens = layout.page_tokens;
+  const int last = plan.position(tile, tile.n_rows - 1);
   V::f32 sum[R][C];
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < C; ++c) sum[r][c] = V::zero();
@@ -165,12 +189,15 @@ static void weigh_block(const AttentionPlan& plan, const Tile& tile, const Reach
     const auto* scales = reinterpret_cast<const float*>(block + layout.v_scales) +
                          slot * (layout.head_dim / 32);
     const float* weights = scores + position - reach.start;
+    const int64_t ahead = plan.block(tile, std::min(position + tokens, last)) - block;
     for (int i = 0; i < n; ++i, values += layout.v_dim, scales += layout.head_dim / 32) {
       V::f32 value[C];
       for (int c = 0; c < C; ++c) {
         value[c] = Cache::load(values + c * V::k_width);
         if constexpr (Cache::k_scaled)
           value[c] = V::mul(value[c], V::splat(scales[(lane + c * V::k_width) / 32]));
+        if constexpr (k_fetches<R>)
+          V::prefetch(reinterpret_cast<const char*>(values + c * V::k_width) + ahead);
       }
       for (int r = 0; r < R; ++r) {
         const V::f32 weight = V::splat(weights[r * k_score_stride + i]);
@@ -186,9 +213,10 @@ static void weigh_block(const AttentionPlan& plan, const Tile& tile, const Reach
 template <class Cache, int R>
 static void weigh_rows(const AttentionPlan& plan, const Tile& tile, const Reach& reach,
                        const float* scores, float* out) {
+  constexpr int C = k_weigh_vectors<R>;
   int lane = 0;
-  for (; lane + k_vectors * V::k_width <= plan.layout.v_dim; lane += k_vectors * V::k_width)
-    weigh_block<Cache, R, k_vectors>(plan, tile, reach, scores, lane, out);
+  for (; lane + C * V::k_width <= plan.layout.v_dim; lane += C * V::k_width)
+    weigh_block<Cache, R, C>(plan, tile, reach, scores, lane, out);
   for (; lane < plan.layout.v_dim; lane += V::k_width)
     weigh_block<Cache, R, 1>(plan, tile, reach, scores, lane, out);
 }
