@@ -99,8 +99,6 @@ int64_t read_some(const OpenFile& file, void* out, size_t n_bytes) {
   return ReadFile(file.handle(), out, wanted, &got, nullptr) ? static_cast<int64_t>(got) : -1;
 }
 
-void advise(const std::byte*, size_t) {}
-
 #else
 
 class OpenFile {
@@ -162,13 +160,6 @@ int64_t read_some(const OpenFile& file, void* out, size_t n_bytes) {
   }
 }
 
-void advise(const std::byte* begin, size_t n_bytes) {
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const uintptr_t start = reinterpret_cast<uintptr_t>(begin) / page * page;
-  ::madvise(reinterpret_cast<void*>(start),
-            reinterpret_cast<uintptr_t>(begin) + n_bytes - start, MADV_WILLNEED);
-}
-
 #endif
 
 Result<std::shared_ptr<void>> read_file(const OpenFile& file, const std::string& path,
@@ -212,11 +203,6 @@ Result<std::shared_ptr<const FileMap>> FileMap::open(const std::string& path, bo
 }
 
 FileMap::~FileMap() = default;
-
-void FileMap::prefetch(size_t offset, size_t n_bytes) const {
-  if (mapped_ && n_bytes > 0 && offset <= bytes_.size() && n_bytes <= bytes_.size() - offset)
-    advise(bytes_.data() + offset, n_bytes);
-}
 
 void fail_files_with(FileFault fault) { g_fault.store(fault, std::memory_order_relaxed); }
 

@@ -23,9 +23,6 @@ class FileMap {
   Bytes bytes() const { return bytes_; }
   bool mapped() const { return mapped_; }
 
-  // Asks the operating system to read this part ahead; a hint only.
-  void prefetch(size_t offset, size_t n_bytes) const;
-
  private:
   FileMap() = default;
   Bytes bytes_;
