@@ -18,6 +18,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 // Reads tensors of one file for one device; keeps the first error, so that the list of tensors
 // below stays a list.
 class Loader {
+  static constexpr size_t k_block_bytes = size_t{32} << 20;
+
  public:
   Loader(const ModelFile& file, Device& device, const LoadHooks& hooks, int n_tensors)
       : file_(file), device_(device), hooks_(hooks), n_tensors_(n_tensors) {}
@@ -87,14 +89,24 @@ class Loader {
     return {plain.dtype, Weight::Layout::packed, plain.rows, plain.cols, 0, data};
   }
 
+  // From a shared block, so that small tensors lie in huge pages too.
   void* alloc(size_t size_bytes, const std::string& name) {
-    auto buffer = device_.alloc(size_bytes, name.c_str());
-    if (!buffer.ok()) {
-      fail(buffer.status());
-      return nullptr;
+    size_bytes = (size_bytes + 63) / 64 * 64;
+    if (size_bytes > room_bytes_) {
+      const size_t block_bytes = std::max(size_bytes, k_block_bytes);
+      auto buffer = device_.alloc(block_bytes, name.c_str());
+      if (!buffer.ok()) {
+        fail(buffer.status());
+        return nullptr;
+      }
+      buffers_.push_back(std::move(*buffer));
+      room_ = static_cast<uint8_t*>(buffers_.back().data());
+      room_bytes_ = block_bytes;
     }
-    buffers_.push_back(std::move(*buffer));
-    return buffers_.back().data();
+    void* data = room_;
+    room_ += size_bytes;
+    room_bytes_ -= size_bytes;
+    return data;
   }
 
   void advance() {
@@ -115,6 +127,8 @@ class Loader {
   int n_seen_ = 0;
   Status status_;
   std::vector<Buffer> buffers_;
+  uint8_t* room_ = nullptr;  // the free end of the last buffer
+  size_t room_bytes_ = 0;
   size_t packed_bytes_ = 0;
 };
 
