@@ -24,6 +24,8 @@ export interface Case {
   better: 'higher' | 'lower'
   /** A limit the first driver has to keep. */
   limit?: number
+  /** The consumers await whole completions instead of reading pieces. */
+  awaited?: boolean
   text?: 'english' | 'chinese' | 'code'
 }
 

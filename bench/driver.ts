@@ -14,6 +14,8 @@ export interface OpenOptions {
 export interface StreamRequest {
   prompt: Int32Array
   tokens: number
+  /** Await the whole answer instead of reading pieces, where the engine has such a call. */
+  awaited: boolean
 }
 
 export interface Arrival {

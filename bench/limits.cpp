@@ -127,7 +127,9 @@ __attribute__((target("avx512f"))) void int8_vnni(long rounds) {
   }
   __m512i all = sums[0];
   for (auto& sum : sums) all = _mm512_add_epi32(all, sum);
-  sink = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm512_castsi512_si128(all)));
+  alignas(64) int32_t lanes[16];
+  _mm512_store_si512(lanes, all);
+  sink = static_cast<uint64_t>(lanes[0]);
 }
 
 std::vector<Peak> peaks() {

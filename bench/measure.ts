@@ -28,6 +28,7 @@ const requests = ({ row, vocabulary, round }: Job, repetition: number): StreamRe
   Array.from({ length: row.sequences }, (_, index) => ({
     prompt: prompt(row.promptTokens, 10_000 * round + 100 * repetition + index, vocabulary),
     tokens: row.tokens,
+    awaited: row.awaited ?? false,
   }))
 
 const warmUpTokens = 8
@@ -38,8 +39,9 @@ const crossingWarmUpTokens = 256
 
 // All streams, but short: touches every weight and page, compiles the consumers.
 const shortened = (job: Job, tokens: number): StreamRequest[] =>
-  requests(job, warmUpRepetition).map(({ prompt: ids }) => ({
-    prompt: ids.slice(0, warmUpPromptTokens),
+  requests(job, warmUpRepetition).map((request) => ({
+    ...request,
+    prompt: request.prompt.slice(0, warmUpPromptTokens),
     tokens,
   }))
 

@@ -24,20 +24,22 @@ const loop = (type: string): Case => ({
   limit: 5,
 })
 
+const tiny = {
+  ...shared,
+  kind: 'crossing',
+  shape: 'tiny-test',
+  type: 'Q8_0',
+  promptTokens: 8,
+  tokens: 1024,
+  rounds: 5,
+  repetitions: 1,
+  unit: 'us of JS thread per step',
+  limit: 10,
+} as const
+
 export const crossing: readonly Case[] = [
-  {
-    ...shared,
-    name: 'crossing tiny x 32',
-    kind: 'crossing',
-    shape: 'tiny-test',
-    type: 'Q8_0',
-    promptTokens: 8,
-    tokens: 1024,
-    rounds: 5,
-    repetitions: 1,
-    unit: 'us of JS thread per step',
-    limit: 10,
-  },
+  { ...tiny, name: 'crossing tiny x 32' },
+  { ...tiny, name: 'crossing tiny x 32 awaited', awaited: true, drivers: ['millrace'] },
   loop('Q4_0'),
   loop('Q8_0'),
 ]

@@ -16,6 +16,11 @@ const stream = async (engine: Engine, request: StreamRequest): Promise<Stream> =
     temperature: 0,
     ignoreEos: true,
   })
+  if (request.awaited) {
+    const completion = await generation
+    answer.arrivals.push({ at: performance.now(), tokens: completion.tokens.length })
+    return { ...answer, tokens: [...completion.tokens] }
+  }
   for await (const piece of generation) {
     answer.arrivals.push({ at: performance.now(), tokens: piece.tokens.length })
     for (const token of piece.tokens) answer.tokens.push(token)
