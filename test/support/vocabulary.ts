@@ -34,14 +34,17 @@ export interface StreamPiece {
   stopped: boolean
 }
 
+export interface CreatedTokenizer {
+  handle: TokenizerHandle
+  ms: number
+  size: number
+  bos: number
+  ends: Int32Array
+}
+
 export interface TextProbe {
-  tokenizerCreate(vocabulary: VocabularyInput): {
-    handle: TokenizerHandle
-    ms: number
-    size: number
-    bos: number
-    ends: Int32Array
-  }
+  tokenizerCreate(vocabulary: VocabularyInput): CreatedTokenizer
+  tokenizerOpen(path: string): CreatedTokenizer
   tokenizerEncode(
     handle: TokenizerHandle,
     bytes: Uint8Array,

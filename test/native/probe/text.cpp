@@ -1,9 +1,10 @@
-// Probe of the text floor: tokenizers made from plain data, text streams, patterns.
+// Probe of the text floor: tokenizers made from plain data or a file, text streams, patterns.
 
 #include <ctime>
 #include <map>
 
 #include "base/utf8.h"
+#include "model/vocabulary.h"
 #include "probe.h"
 #include "text/automaton.h"
 #include "text/pre-tokenizer.h"
@@ -98,9 +99,8 @@ double thread_ms() {
   return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
 }
 
-Napi::Value tokenizer_create(const Napi::CallbackInfo& info) {
-  const double begin = thread_ms();
-  auto tokenizer = Tokenizer::create(vocabulary_of(info[0].As<Napi::Object>()));
+Napi::Value describe(const Napi::CallbackInfo& info,
+                     const Result<std::shared_ptr<const Tokenizer>>& tokenizer, double begin) {
   if (!tokenizer.ok()) return throw_status(info.Env(), tokenizer.status());
   auto handle =
       Napi::External<TokenizerHandle>::New(info.Env(), new TokenizerHandle(*tokenizer),
@@ -112,6 +112,25 @@ Napi::Value tokenizer_create(const Napi::CallbackInfo& info) {
   out.Set("bos", Napi::Number::New(info.Env(), (*tokenizer)->bos()));
   out.Set("ends", to_array(info.Env(), (*tokenizer)->eos_tokens()));
   return out;
+}
+
+Napi::Value tokenizer_create(const Napi::CallbackInfo& info) {
+  const double begin = thread_ms();
+  return describe(info, Tokenizer::create(vocabulary_of(info[0].As<Napi::Object>())), begin);
+}
+
+// The tokenizer of a GGUF file, as a model gets it.
+Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const std::string& path) {
+  const auto file = open_model_file(path, true, true);
+  TRY(file);
+  const auto vocabulary = read_vocabulary((*file)->metadata());
+  TRY(vocabulary);
+  return Tokenizer::create(*vocabulary);
+}
+
+Napi::Value tokenizer_open(const Napi::CallbackInfo& info) {
+  const double begin = thread_ms();
+  return describe(info, open_tokenizer(info[0].ToString()), begin);
 }
 
 Napi::Value tokenizer_encode(const Napi::CallbackInfo& info) {
@@ -257,6 +276,7 @@ void register_text(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function));
   };
   add("tokenizerCreate", tokenizer_create);
+  add("tokenizerOpen", tokenizer_open);
   add("tokenizerEncode", tokenizer_encode);
   add("tokenizerTime", tokenizer_time);
   add("tokenizerDecode", tokenizer_decode);

@@ -7,7 +7,13 @@ import {
   sharedJson,
   sharedPath,
 } from '../../support/shared.js'
-import { type TokenizerHandle, textProbe, vocabularyOf } from '../../support/vocabulary.js'
+import {
+  packStrings,
+  type TokenizerHandle,
+  textProbe,
+  type VocabularyInput,
+  vocabularyOf,
+} from '../../support/vocabulary.js'
 
 interface GoldenCase {
   text_b64: string
@@ -83,4 +89,107 @@ describe.skipIf(withVectors.length === 0)('Tokenizer against the published test 
       }
     })
   }
+})
+
+const megabyteOf = (character: string | number, bytes: number): Buffer =>
+  typeof character === 'number'
+    ? Buffer.alloc(bytes, character)
+    : Buffer.from(character.repeat(bytes / Buffer.byteLength(character)))
+
+describe.skipIf(!hasShared)('Tokenizer on a megabyte of one character', () => {
+  for (const name of ['llama-spm', 'llama3', 'qwen2', 'gpt-2', 'deepseek-coder', 'bert-bge'])
+    it(`takes linear time with ${name}`, () => {
+      const handle = open(`golden/tokenizer/${name}.vocab.gguf.gz`)
+      const slow: string[] = []
+      for (const character of ['a', ' ', '\n', '7', '🙂', '中', 0xff, 0]) {
+        const time = (bytes: number): number =>
+          textProbe.tokenizerTime(handle, megabyteOf(character, bytes)).ms
+        const small = time(250_000)
+        const large = time(1_000_000)
+        // Linear is 4; a heap's logarithm and caches add a little, a square would make it 16.
+        if (large > 9 * small + 50) slow.push(`${character}: ${small} ms, then ${large} ms`)
+      }
+      expect(slow).toEqual([])
+    })
+})
+
+describe('Tokenizer from plain data', () => {
+  const texts = ['<unk>', '<s>', '</s>', '<|im_end|>', '▁', 'a', 'b', '▁a', 'ab', '<|mark|>']
+  const kinds = [2, 3, 3, 3, 1, 1, 1, 1, 1, 4]
+  const spm = (change: Partial<VocabularyInput> = {}) =>
+    textProbe.tokenizerCreate({
+      algorithm: 'spm',
+      texts: packStrings(texts),
+      kinds: Int32Array.from(kinds),
+      scores: Float32Array.from([0, 0, 0, 0, -9, -9, -9, -1, -2, 0]),
+      ...change,
+    })
+  const encode = (handle: TokenizerHandle, text: string, special = true, parse = false) => [
+    ...textProbe.tokenizerEncode(handle, Buffer.from(text), special, parse),
+  ]
+
+  it('adds BOS when asked for special tokens and the space that the vocabulary wants', () => {
+    const { handle, bos } = spm()
+    expect(bos).toBe(1)
+    expect(encode(handle, 'a')).toEqual([1, 7])
+    expect(encode(handle, 'a', false)).toEqual([7])
+    expect(encode(spm({ addSpacePrefix: false, addBos: false }).handle, 'a')).toEqual([5])
+    expect(encode(spm({ addEos: true }).handle, 'a')).toEqual([1, 7, 2])
+  })
+
+  it('reads the text of a control token as that token only when asked', () => {
+    const { handle } = spm()
+    expect(encode(handle, 'a</s>a', false, true)).toEqual([7, 2, 7])
+    expect(encode(handle, 'a</s>a', false, false)).not.toContain(2)
+  })
+
+  it('reads the text of a user-defined token always', () => {
+    expect(encode(spm().handle, 'a<|mark|>', false, false)).toEqual([7, 9])
+  })
+
+  it('ends with EOS and with the tokens that are known to end a turn', () => {
+    expect([...spm().ends]).toEqual([2, 3])
+  })
+
+  it('gives the bytes of a token, and none outside the vocabulary', () => {
+    const { handle } = spm()
+    const piece = (id: number) => Buffer.from(textProbe.tokenizerPiece(handle, id)).toString()
+    expect([piece(7), piece(1), piece(-1), piece(99)]).toEqual([' a', '<s>', '', ''])
+  })
+
+  it('leaves control tokens out of decoded text when asked', () => {
+    const { handle } = spm()
+    const decode = (special: boolean) =>
+      Buffer.from(
+        textProbe.tokenizerDecode(handle, Int32Array.from([7, 2, 5]), special, false),
+      ).toString()
+    expect([decode(true), decode(false)]).toEqual(['a</s>a', 'aa'])
+  })
+
+  it('merges the lowest rank first and the leftmost of equals', () => {
+    const { handle } = textProbe.tokenizerCreate({
+      algorithm: 'bpe',
+      pre: 'gpt-2',
+      texts: packStrings(['a', 'b', 'c', 'ab', 'bc', 'aa', 'aab']),
+      merges: packStrings(['b c', 'a a', 'a b', 'aa b']),
+    })
+    expect(encode(handle, 'abc', false)).toEqual([0, 4])
+    expect(encode(handle, 'aaa', false)).toEqual([5, 0])
+    expect(encode(handle, 'aab', false)).toEqual([6])
+  })
+
+  it('refuses merges, lists and names that make no sense, saying which', () => {
+    const bpe = (change: Partial<VocabularyInput>) => () =>
+      textProbe.tokenizerCreate({
+        algorithm: 'bpe',
+        pre: 'gpt-2',
+        texts: packStrings(['a', 'b']),
+        ...change,
+      })
+    expect(bpe({ merges: packStrings(['ab']) })).toThrow('tokenizer.ggml.merges[0]')
+    expect(bpe({ merges: packStrings(['a b', 'a ']) })).toThrow('tokenizer.ggml.merges[1]')
+    expect(bpe({ kinds: Int32Array.from([1]) })).toThrow('2 tokens')
+    expect(bpe({ texts: packStrings([]) })).toThrow('at least one token')
+    expect(bpe({ pre: 'nobody' })).toThrow('nobody')
+  })
 })
