@@ -73,6 +73,15 @@ function entriesOf(shape: Shape): Entry[] {
   return Object.entries(values).map(([key, value]) => ({ key, value }))
 }
 
+let folder: string | undefined
+let written = 0
+
+function madeFolder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'millrace-small-'))
+  process.on('exit', () => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
 /** Writes the model and returns its path; the folder goes when the process does. */
 export function writeSmallModel(options: SmallModelOptions = {}): string {
   const shape: Shape = {
@@ -104,9 +113,8 @@ export function writeSmallModel(options: SmallModelOptions = {}): string {
       : randomBlocks(tensor.type, length, deviation, { seed: options.seed ?? 1, stream })
     return [bytes, Buffer.alloc(padded(length) - length)]
   })
-  const folder = mkdtempSync(join(tmpdir(), 'millrace-small-'))
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
-  const path = join(folder, `${shape.architecture}-${type}.gguf`)
+  folder ??= madeFolder()
+  const path = join(folder, `${++written}-${shape.architecture}-${type}.gguf`)
   writeFileSync(path, Buffer.concat([headerBytes({ entries: entriesOf(shape), tensors }), ...data]))
   return path
 }

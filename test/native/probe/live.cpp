@@ -180,6 +180,7 @@ void add_calls(Napi::Object& object, const std::shared_ptr<LiveProbe>& probe) {
     {
       const std::lock_guard lock(probe->sink->mutex);
       events.swap(probe->sink->events);
+      probe->sink->ends = 0;
     }
     return to_array(call.Env(), events);
   });
