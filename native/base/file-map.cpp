@@ -83,8 +83,7 @@ Result<size_t> size_of(const OpenFile& file, const std::string& path) {
 }
 
 Result<std::shared_ptr<void>> map_file(const OpenFile& file, const std::string& path, size_t) {
-  const HANDLE mapping =
-      CreateFileMappingW(file.handle(), nullptr, PAGE_READONLY, 0, 0, nullptr);
+  const HANDLE mapping = CreateFileMappingW(file.handle(), nullptr, PAGE_READONLY, 0, 0, nullptr);
   if (!mapping || faulty(FileFault::map)) return system_error(path, "map");
   void* view = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
   CloseHandle(mapping);
@@ -170,10 +169,10 @@ Result<std::shared_ptr<void>> read_file(const OpenFile& file, const std::string&
     return error(ErrorCode::io, "could not read \"%s\": injected fault", path.c_str());
   size_t done = 0;
   while (done < n_bytes) {
-    const int64_t got = faulty(FileFault::short_read)
-                            ? 0
-                            : read_some(file, static_cast<char*>(memory.get()) + done,
-                                        n_bytes - done);
+    const int64_t got =
+        faulty(FileFault::short_read)
+            ? 0
+            : read_some(file, static_cast<char*>(memory.get()) + done, n_bytes - done);
     if (got < 0) return system_error(path, "read");
     if (got == 0)
       return error(ErrorCode::io, "Expected %zu bytes in \"%s\" but the file ended after %zu",

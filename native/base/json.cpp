@@ -50,18 +50,26 @@ class Parser {
     if (depth > k_json_depth) return unexpected("at most 64 levels of nesting");
     skip_space();
     switch (peek()) {
-      case '{': return read_object(depth, out);
-      case '[': return read_array(depth, out);
-      case 't': out.set(true); return read_word("true");
-      case 'f': out.set(false); return read_word("false");
-      case 'n': return read_word("null");
+      case '{':
+        return read_object(depth, out);
+      case '[':
+        return read_array(depth, out);
+      case 't':
+        out.set(true);
+        return read_word("true");
+      case 'f':
+        out.set(false);
+        return read_word("false");
+      case 'n':
+        return read_word("null");
       case '"': {
         auto text = read_string();
         TRY(text);
         out.set(std::move(*text));
         return {};
       }
-      default: return read_number(out);
+      default:
+        return read_number(out);
     }
   }
 

@@ -32,7 +32,8 @@ class GgufFile : public ModelFile {
   Status finish() {
     if (n_expected_ >= 0 && static_cast<int64_t>(tensors_.size()) != n_expected_)
       return error(ErrorCode::bad_file,
-                   "Expected the parts to hold %" PRId64 " tensors (split.tensors.count) but found "
+                   "Expected the parts to hold %" PRId64
+                   " tensors (split.tensors.count) but found "
                    "%zu",
                    n_expected_, tensors_.size());
     for (size_t i = 0; i < tensors_.size(); ++i)

@@ -22,10 +22,9 @@ struct OtherType {
   const char* name;
 };
 constexpr OtherType k_other_types[] = {
-    {4, "Q4_2"},     {5, "Q4_3"},   {9, "Q8_1"},   {15, "Q8_K"},   {16, "IQ2_XXS"},
-    {17, "IQ2_XS"},  {18, "IQ3_XXS"}, {19, "IQ1_S"}, {21, "IQ3_S"},  {22, "IQ2_S"},
-    {25, "I16"},     {27, "I64"},   {28, "F64"},   {29, "IQ1_M"},  {34, "TQ1_0"},
-    {35, "TQ2_0"},
+    {4, "Q4_2"},     {5, "Q4_3"},   {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"},
+    {18, "IQ3_XXS"}, {19, "IQ1_S"}, {21, "IQ3_S"}, {22, "IQ2_S"}, {25, "I16"},     {27, "I64"},
+    {28, "F64"},     {29, "IQ1_M"}, {34, "TQ1_0"}, {35, "TQ2_0"},
 };
 
 const char* other_type_name(uint32_t id) {
@@ -69,9 +68,10 @@ class Parser {
     const auto version = reader_.take<uint32_t>();
     if (!version) return truncated("the version");
     if (*version == 1)
-      return error(ErrorCode::bad_file,
-                   "Expected GGUF version 2 or 3 but found version 1, which is obsolete: convert the "
-                   "model again");
+      return error(
+          ErrorCode::bad_file,
+          "Expected GGUF version 2 or 3 but found version 1, which is obsolete: convert the "
+          "model again");
     if ((*version & 0xffff) == 0 && *version != 0)
       return error(ErrorCode::bad_file,
                    "Expected a little-endian GGUF file but found a big-endian one");
@@ -101,7 +101,8 @@ class Parser {
     if (!length) return truncated(where);
     if (*length > reader_.remaining())
       return error(ErrorCode::bad_file,
-                   "%s has a length of %" PRIu64 " bytes but only %" PRIu64 " follow: the file is "
+                   "%s has a length of %" PRIu64 " bytes but only %" PRIu64
+                   " follow: the file is "
                    "truncated or damaged",
                    where.c_str(), *length, reader_.remaining());
     return as_text(*reader_.take_bytes(*length));
@@ -133,23 +134,35 @@ class Parser {
 
   Result<Value> read_value(uint32_t type) {
     switch (static_cast<ValueType>(type)) {
-      case ValueType::u8: return read_number<uint8_t, uint64_t>(ValueType::u8);
-      case ValueType::i8: return read_number<int8_t, int64_t>(ValueType::i8);
-      case ValueType::u16: return read_number<uint16_t, uint64_t>(ValueType::u16);
-      case ValueType::i16: return read_number<int16_t, int64_t>(ValueType::i16);
-      case ValueType::u32: return read_number<uint32_t, uint64_t>(ValueType::u32);
-      case ValueType::i32: return read_number<int32_t, int64_t>(ValueType::i32);
-      case ValueType::u64: return read_number<uint64_t, uint64_t>(ValueType::u64);
-      case ValueType::i64: return read_number<int64_t, int64_t>(ValueType::i64);
-      case ValueType::f32: return read_number<float, double>(ValueType::f32);
-      case ValueType::f64: return read_number<double, double>(ValueType::f64);
-      case ValueType::boolean: return read_boolean();
+      case ValueType::u8:
+        return read_number<uint8_t, uint64_t>(ValueType::u8);
+      case ValueType::i8:
+        return read_number<int8_t, int64_t>(ValueType::i8);
+      case ValueType::u16:
+        return read_number<uint16_t, uint64_t>(ValueType::u16);
+      case ValueType::i16:
+        return read_number<int16_t, int64_t>(ValueType::i16);
+      case ValueType::u32:
+        return read_number<uint32_t, uint64_t>(ValueType::u32);
+      case ValueType::i32:
+        return read_number<int32_t, int64_t>(ValueType::i32);
+      case ValueType::u64:
+        return read_number<uint64_t, uint64_t>(ValueType::u64);
+      case ValueType::i64:
+        return read_number<int64_t, int64_t>(ValueType::i64);
+      case ValueType::f32:
+        return read_number<float, double>(ValueType::f32);
+      case ValueType::f64:
+        return read_number<double, double>(ValueType::f64);
+      case ValueType::boolean:
+        return read_boolean();
       case ValueType::string: {
         auto text = read_text(where_);
         TRY(text);
         return Value{ValueType::string, *text};
       }
-      case ValueType::array: return read_array();
+      case ValueType::array:
+        return read_array();
     }
     return error(ErrorCode::bad_file, "Expected %s to have a value type from 0 to 12 but found %u",
                  where_.c_str(), type);
@@ -272,7 +285,8 @@ class Parser {
       const auto next = checked_mul(product, *extent);
       if (*extent == 0 || !next || *next > (uint64_t{1} << 56))
         return error(ErrorCode::bad_file,
-                     "%s has %" PRIu64 " as dimension %u: the number of values must be from 1 to "
+                     "%s has %" PRIu64
+                     " as dimension %u: the number of values must be from 1 to "
                      "2^56",
                      where_.c_str(), *extent, i);
       product = *next;
@@ -284,9 +298,10 @@ class Parser {
   Status measure(TensorEntry& entry) {
     const DTypeInfo& info = info_of(entry.dtype);
     if (entry.shape[0] % info.block_values != 0)
-      return error(ErrorCode::bad_file,
-                   "Expected the rows of %s (%s) to have a multiple of %d values but found %" PRId64,
-                   where_.c_str(), info.name, info.block_values, entry.shape[0]);
+      return error(
+          ErrorCode::bad_file,
+          "Expected the rows of %s (%s) to have a multiple of %d values but found %" PRId64,
+          where_.c_str(), info.name, info.block_values, entry.shape[0]);
     entry.size_bytes = static_cast<size_t>(row_bytes(entry.dtype, entry.values()));
     return {};
   }
@@ -299,7 +314,8 @@ class Parser {
       TensorEntry& entry = part_.tensors[i];
       if (offsets_[i] > room || entry.size_bytes > room - offsets_[i])
         return error(ErrorCode::bad_file,
-                     "%s needs %zu bytes at offset %" PRIu64 " of the data but the file has only "
+                     "%s needs %zu bytes at offset %" PRIu64
+                     " of the data but the file has only "
                      "%" PRIu64 " there: it is truncated or damaged",
                      quoted("tensor", entry.name).c_str(), entry.size_bytes, offsets_[i], room);
       entry.data = bytes_.data() + *start + offsets_[i];

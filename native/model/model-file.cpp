@@ -13,7 +13,7 @@ struct ValueTypeInfo {
   size_t size;
 };
 constexpr ValueTypeInfo k_value_types[] = {
-    {"u8", 1},   {"i8", 1},   {"u16", 2},    {"i16", 2},  {"u32", 4}, {"i32", 4}, {"f32", 4},
+    {"u8", 1},   {"i8", 1},     {"u16", 2},   {"i16", 2}, {"u32", 4}, {"i32", 4}, {"f32", 4},
     {"bool", 1}, {"string", 0}, {"array", 0}, {"u64", 8}, {"i64", 8}, {"f64", 8},
 };
 
@@ -46,18 +46,41 @@ std::vector<Out> widen(const NumberArray& array) {
   std::vector<Out> out;
   out.reserve(array.count);
   switch (array.type) {
-    case ValueType::u8: widen<Out, uint8_t>(array, out); break;
-    case ValueType::i8: widen<Out, int8_t>(array, out); break;
-    case ValueType::u16: widen<Out, uint16_t>(array, out); break;
-    case ValueType::i16: widen<Out, int16_t>(array, out); break;
-    case ValueType::u32: widen<Out, uint32_t>(array, out); break;
-    case ValueType::i32: widen<Out, int32_t>(array, out); break;
-    case ValueType::u64: widen<Out, uint64_t>(array, out); break;
-    case ValueType::i64: widen<Out, int64_t>(array, out); break;
-    case ValueType::f32: widen<Out, float>(array, out); break;
-    case ValueType::f64: widen<Out, double>(array, out); break;
-    case ValueType::boolean: widen<Out, uint8_t>(array, out); break;
-    default: break;
+    case ValueType::u8:
+      widen<Out, uint8_t>(array, out);
+      break;
+    case ValueType::i8:
+      widen<Out, int8_t>(array, out);
+      break;
+    case ValueType::u16:
+      widen<Out, uint16_t>(array, out);
+      break;
+    case ValueType::i16:
+      widen<Out, int16_t>(array, out);
+      break;
+    case ValueType::u32:
+      widen<Out, uint32_t>(array, out);
+      break;
+    case ValueType::i32:
+      widen<Out, int32_t>(array, out);
+      break;
+    case ValueType::u64:
+      widen<Out, uint64_t>(array, out);
+      break;
+    case ValueType::i64:
+      widen<Out, int64_t>(array, out);
+      break;
+    case ValueType::f32:
+      widen<Out, float>(array, out);
+      break;
+    case ValueType::f64:
+      widen<Out, double>(array, out);
+      break;
+    case ValueType::boolean:
+      widen<Out, uint8_t>(array, out);
+      break;
+    default:
+      break;
   }
   return out;
 }
@@ -75,8 +98,9 @@ constexpr Stranger k_strangers[] = {
     {"fmgg", "an obsolete ggmf file: convert the model to GGUF"},
     {"algg", "a ggla adapter file"},
     {"FUGG", "a byte-swapped GGUF file"},
-    {"version https://git-lfs", "a git-LFS pointer: the model itself was not downloaded "
-                                "(git lfs pull)"},
+    {"version https://git-lfs",
+     "a git-LFS pointer: the model itself was not downloaded "
+     "(git lfs pull)"},
     {"\x1f\x8b", "a gzip archive: unpack it first"},
     {"\x28\xb5\x2f\xfd", "a zstd archive: unpack it first"},
     {"PK\x03\x04", "a zip archive, as PyTorch writes: convert the model to GGUF"},

@@ -1,8 +1,8 @@
 #pragma once
-// What every model file offers, whatever its format: typed metadata and a directory of tensors whose
-// bytes lie in memory. Invariant: text and arrays point into the file, which the ModelFile keeps;
-// shapes, types, offsets and sizes have been checked against each other and against the file.
-// Threads: immutable after open; any.
+// What every model file offers, whatever its format: typed metadata and a directory of tensors
+// whose bytes lie in memory. Invariant: text and arrays point into the file, which the ModelFile
+// keeps; shapes, types, offsets and sizes have been checked against each other and against the
+// file. Threads: immutable after open; any.
 
 #include <memory>
 #include <string>
@@ -19,7 +19,19 @@ namespace millrace {
 
 // In the order and with the numbers of GGUF.
 enum class ValueType : uint32_t {
-  u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64
+  u8,
+  i8,
+  u16,
+  i16,
+  u32,
+  i32,
+  f32,
+  boolean,
+  string,
+  array,
+  u64,
+  i64,
+  f64
 };
 const char* name_of(ValueType type);
 size_t size_of(ValueType type);  // 0 for string and array
@@ -92,7 +104,7 @@ class ModelFile {
   virtual const Metadata& metadata() const = 0;
   virtual const std::vector<TensorEntry>& tensors() const = 0;  // in file order
   virtual const TensorEntry* find(std::string_view name) const = 0;
-  virtual size_t size_bytes() const = 0;                        // of all parts
+  virtual size_t size_bytes() const = 0;  // of all parts
 };
 
 // Opens a file of any known format. vocabulary_only: tensors of unknown types are passed over, and

@@ -34,7 +34,8 @@ Result<DType> dtype_from_gguf(uint32_t id) {
 void decode_row(DType dtype, const void* row, int64_t n, float* out) {
   switch (dtype) {
 #define ROW(id, Block, name, gguf_id, values, bytes) \
-  case DType::id: return decode_blocks<Block>(row, n, out);
+  case DType::id:                                    \
+    return decode_blocks<Block>(row, n, out);
     MILLRACE_FOR_EACH_DTYPE(ROW)
 #undef ROW
   }
@@ -43,7 +44,8 @@ void decode_row(DType dtype, const void* row, int64_t n, float* out) {
 bool encode_row(DType dtype, const float* values, int64_t n, void* row) {
   switch (dtype) {
 #define ROW(id, Block, name, gguf_id, values_, bytes) \
-  case DType::id: return encode_blocks<Block>(values, n, row);
+  case DType::id:                                     \
+    return encode_blocks<Block>(values, n, row);
     MILLRACE_FOR_EACH_DTYPE(ROW)
 #undef ROW
   }

@@ -1,5 +1,5 @@
-// Fuzz target of the GGUF reader: whatever the bytes are, parsing ends in a result or a coded error,
-// and everything a result points to lies within the bytes.
+// Fuzz target of the GGUF reader: whatever the bytes are, parsing ends in a result or a coded
+// error, and everything a result points to lies within the bytes.
 
 #include <algorithm>
 #include <cstdint>

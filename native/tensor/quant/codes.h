@@ -16,8 +16,8 @@
 namespace millrace {
 
 struct BlockCodes {
-  uint8_t code[256];      // k_values used
-  float scale[16];        // k_values / k_sub used, as the next three
+  uint8_t code[256];  // k_values used
+  float scale[16];    // k_values / k_sub used, as the next three
   float offset[16];
   int16_t sub_scale[16];
   int16_t sub_min[16];

@@ -6,8 +6,8 @@
 
 #include "tensor/half.h"
 #include "tensor/quant/codes.h"
-#include "tensor/quant/rounding.h"
 #include "tensor/quant/iq4-nl.h"
+#include "tensor/quant/rounding.h"
 
 namespace millrace {
 

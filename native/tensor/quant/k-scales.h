@@ -14,10 +14,8 @@ constexpr void split_k_scales(const uint8_t* bytes, BlockCodes& out) {
   for (int s = 0; s < 4; ++s) {
     out.sub_scale[s] = bytes[s] & 63;
     out.sub_min[s] = bytes[s + 4] & 63;
-    out.sub_scale[s + 4] =
-        static_cast<int16_t>((bytes[s + 8] & 15) | ((bytes[s] >> 6) << 4));
-    out.sub_min[s + 4] =
-        static_cast<int16_t>((bytes[s + 8] >> 4) | ((bytes[s + 4] >> 6) << 4));
+    out.sub_scale[s + 4] = static_cast<int16_t>((bytes[s + 8] & 15) | ((bytes[s] >> 6) << 4));
+    out.sub_min[s + 4] = static_cast<int16_t>((bytes[s + 8] >> 4) | ((bytes[s + 4] >> 6) << 4));
   }
 }
 

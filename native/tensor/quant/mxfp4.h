@@ -5,10 +5,10 @@
 
 #include <cstdint>
 
+#include <bit>
 #include "tensor/half.h"
 #include "tensor/quant/codes.h"
 #include "tensor/quant/rounding.h"
-#include <bit>
 
 namespace millrace {
 

@@ -19,8 +19,8 @@ struct Q6K {
   static constexpr bool k_table = false;
   static constexpr int level(int code) { return code - k_zero; }
 
-  uint8_t ql[128];    // per half of 128: byte l < 64 holds value l in its low bits, l + 64 above
-  uint8_t qh[64];     // per half: byte l < 32 holds the upper pairs of l, l + 32, l + 64, l + 96
+  uint8_t ql[128];  // per half of 128: byte l < 64 holds value l in its low bits, l + 64 above
+  uint8_t qh[64];   // per half: byte l < 32 holds the upper pairs of l, l + 32, l + 64, l + 96
   int8_t scales[16];
   uint16_t d;
 };

@@ -80,7 +80,8 @@ Napi::Value parse(const Napi::CallbackInfo& info) {
   return describe(info.Env(), part->metadata, part->tensors, bytes.data());
 }
 
-// openModelFile(path, mapped, vocabularyOnly): description and `checksum`, the sum of all data bytes
+// openModelFile(path, mapped, vocabularyOnly): description and `checksum`, the sum of all data
+// bytes
 Napi::Value open(const Napi::CallbackInfo& info) {
   const auto file = open_model_file(info[0].ToString(), info[1].ToBoolean(), info[2].ToBoolean());
   if (!file.ok()) return throw_status(info.Env(), file.status());
@@ -108,8 +109,8 @@ Napi::Value get_metadata(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto array = info[0].As<Napi::Uint8Array>();
   const std::string getter = info[1].ToString(), key = info[2].ToString();
-  const auto part = parse_gguf(
-      {reinterpret_cast<const std::byte*>(array.Data()), array.ElementLength()}, true);
+  const auto part =
+      parse_gguf({reinterpret_cast<const std::byte*>(array.Data()), array.ElementLength()}, true);
   if (!part.ok()) return throw_status(env, part.status());
   const Metadata& m = part->metadata;
   const auto number = [&](auto v) { return Napi::Number::New(env, static_cast<double>(v)); };
@@ -133,10 +134,12 @@ Napi::Value get_metadata(const Napi::CallbackInfo& info) {
 
 // failFilesWith(fault): none open map read shortRead memory
 Napi::Value fail_files(const Napi::CallbackInfo& info) {
-  constexpr std::pair<const char*, FileFault> k_faults[] = {
-      {"none", FileFault::none}, {"open", FileFault::open},
-      {"map", FileFault::map},   {"read", FileFault::read},
-      {"shortRead", FileFault::short_read}, {"memory", FileFault::memory}};
+  constexpr std::pair<const char*, FileFault> k_faults[] = {{"none", FileFault::none},
+                                                            {"open", FileFault::open},
+                                                            {"map", FileFault::map},
+                                                            {"read", FileFault::read},
+                                                            {"shortRead", FileFault::short_read},
+                                                            {"memory", FileFault::memory}};
   const std::string wanted = info[0].ToString();
   for (const auto& [name, fault] : k_faults)
     if (wanted == name) fail_files_with(fault);

@@ -104,7 +104,9 @@ Napi::Value split_bytes(const Napi::CallbackInfo& info) {
   Parts parts;
   switch (*dtype_of(info[0].ToString())) {
 #define ROW(id, Block, name, gguf_id, values, n_bytes) \
-  case DType::id: split_blocks<Block>(bytes, parts); break;
+  case DType::id:                                      \
+    split_blocks<Block>(bytes, parts);                 \
+    break;
     MILLRACE_FOR_EACH_DTYPE(ROW)
 #undef ROW
   }
@@ -134,7 +136,8 @@ Napi::Value tensor_row_offset(const Napi::CallbackInfo& info) {
   const Tensor tensor = make_tensor(dtype, info[1].ToNumber().Int64Value(),
                                     info[2].ToNumber().Int64Value(), static_cast<void*>(memory));
   const auto* row = static_cast<const char*>(tensor.row(info[3].ToNumber().Int64Value()));
-  const auto* same = static_cast<const char*>(as_const(tensor).row(info[3].ToNumber().Int64Value()));
+  const auto* same =
+      static_cast<const char*>(as_const(tensor).row(info[3].ToNumber().Int64Value()));
   return Napi::Number::New(info.Env(), row == same ? static_cast<double>(row - memory) : -1.0);
 }
 
