@@ -85,7 +85,8 @@ class Bpe final : public Segmenter {
  private:
   enum Whole : uint8_t { k_unasked, k_whole, k_parts };
 
-  int32_t symbol_of(std::string_view text);
+  // `guess`: a token to look at first, if any.
+  int32_t symbol_of(std::string_view text, int32_t guess = -1);
   int32_t find_symbol(std::string_view text) const;
   void index_words();
   void encode_word(std::string_view word, MergeWork& work, std::vector<int32_t>& ids) const;
@@ -114,7 +115,8 @@ int32_t Bpe::find_symbol(std::string_view text) const {
   return extra < 0 ? -1 : table_.size() + extra;
 }
 
-int32_t Bpe::symbol_of(std::string_view text) {
+int32_t Bpe::symbol_of(std::string_view text, int32_t guess) {
+  if (table_.contains(guess) && table_.text(guess) == text) return guess;
   const int32_t symbol = find_symbol(text);
   if (symbol >= 0) return symbol;
   extra_texts_.push(text);
@@ -128,6 +130,7 @@ Status Bpe::build(const Vocabulary& vocabulary) {
     byte_symbols_[byte] = row_.escapes_spaces ? -1 : symbol_of(to_byte_alphabet({&text, 1}));
   }
   std::string merged;
+  int32_t last = -2;  // results mostly follow one another
   for (size_t rank = 0; rank < vocabulary.merges.size(); ++rank) {
     const std::string_view merge = vocabulary.merges[rank];
     const size_t space = merge.size() > 1 ? merge.find(' ', 1) : std::string_view::npos;
@@ -140,7 +143,8 @@ Status Bpe::build(const Vocabulary& vocabulary) {
     merged.assign(left);
     merged += right;
     const int32_t left_id = symbol_of(left), right_id = symbol_of(right);
-    merges_.insert(left_id, right_id, {static_cast<uint32_t>(rank), symbol_of(merged)});
+    last = symbol_of(merged, last + 1);
+    merges_.insert(left_id, right_id, {static_cast<uint32_t>(rank), last});
   }
   index_words();
   return {};
@@ -250,11 +254,17 @@ void Bpe::emit(std::string_view word, const Symbol& symbol, std::vector<int32_t>
 bool from_byte_alphabet(std::string_view text, std::string& bytes) {
   bytes.clear();
   for (size_t at = 0; at < text.size();) {
-    const Decoded decoded = decode_lenient(text, at);
-    if (!decoded.valid || decoded.codepoint >= k_bytes.size() || k_bytes[decoded.codepoint] < 0)
-      return false;
-    bytes.push_back(static_cast<char>(k_bytes[decoded.codepoint]));
-    at += decoded.length;
+    uint32_t codepoint = static_cast<uint8_t>(text[at]);
+    uint32_t length = 1;
+    if (codepoint >= 0x80) {
+      const Decoded decoded = decode_lenient(text, at);
+      if (!decoded.valid || decoded.codepoint >= k_bytes.size()) return false;
+      codepoint = decoded.codepoint;
+      length = decoded.length;
+    }
+    if (k_bytes[codepoint] < 0) return false;
+    bytes.push_back(static_cast<char>(k_bytes[codepoint]));
+    at += length;
   }
   return true;
 }

@@ -196,10 +196,12 @@ void Tokenizer::encode_fragment(std::string_view text, bool after_special,
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, DecodeOptions options) const {
   std::string text;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    std::string_view bytes = piece(ids[i]);
-    if (!options.special && is_special(ids[i])) bytes = {};
-    if (i == 0 && special_.add_space_prefix && bytes.starts_with(' ')) bytes.remove_prefix(1);
+  bool at_start = special_.add_space_prefix;  // where the vocabulary has added a space
+  for (const int32_t id : ids) {
+    if (!options.special && is_special(id)) continue;
+    std::string_view bytes = piece(id);
+    if (at_start && bytes.starts_with(' ')) bytes.remove_prefix(1);
+    at_start = false;
     text += bytes;
   }
   return options.clean_spaces && special_.clean_spaces ? clean(text) : text;

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { packStrings, textProbe } from '../../support/vocabulary.js'
+import { hasShared, sharedBytes, sharedJson } from '../../support/shared.js'
+import { packStrings, textProbe, vocabularyOf } from '../../support/vocabulary.js'
 
 // A vocabulary whose tokens are the 256 bytes, then some longer ones, then two control tokens.
 const longer = ['the', ' the', 'END', '<|', '|>', '\n\n', '🙂', '中', '…x', 'ab', 'aba', '\n\nUser']
@@ -174,4 +175,23 @@ describe('TextStream', () => {
     time(1000)
     expect(time(80_000)).toBeLessThan(20 * time(20_000) + 200)
   })
+})
+
+describe.skipIf(!hasShared)('TextStream on the reference vectors', () => {
+  for (const name of ['llama-spm', 'llama3', 'qwen2', 'bert-bge'])
+    it(`adds up to the decoded text of every case of ${name}`, () => {
+      const path = `golden/tokenizer/${name}`
+      const tokenizer = textProbe.tokenizerCreate(
+        vocabularyOf(sharedBytes(`${path}.vocab.gguf.gz`)),
+      ).handle
+      const { cases } = sharedJson<{ cases: { ids: (number | [number, number])[] }[] }>(
+        `${path}.json.gz`,
+      )
+      for (const { ids } of cases) {
+        const flat = ids.map((id) => (typeof id === 'number' ? id : id[0])).slice(0, 2000)
+        const whole = Buffer.concat(flat.map((id) => textProbe.tokenizerPiece(tokenizer, id)))
+        const decoded = new TextDecoder('utf-8', { ignoreBOM: true }).decode(whole)
+        expect(stream(flat, [], true, tokenizer).texts.join('')).toBe(decoded)
+      }
+    })
 })

@@ -166,6 +166,14 @@ describe('Tokenizer from plain data', () => {
     expect([decode(true), decode(false)]).toEqual(['a</s>a', 'aa'])
   })
 
+  it('gives the text back when BOS and the added space are left out', () => {
+    const { handle } = spm()
+    const ids = Int32Array.from(encode(handle, 'ab a'))
+    const decode = (special: boolean) =>
+      Buffer.from(textProbe.tokenizerDecode(handle, ids, special, false)).toString()
+    expect([decode(true), decode(false)]).toEqual(['<s> ab a', 'ab a'])
+  })
+
   it('merges the lowest rank first and the leftmost of equals', () => {
     const { handle } = textProbe.tokenizerCreate({
       algorithm: 'bpe',
