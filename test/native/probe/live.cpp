@@ -110,12 +110,10 @@ Napi::Value stats_of(Napi::Env env, const EngineStats& stats) {
 }
 
 DType type_of(const Napi::Value& value) {
-  if (!value.IsString()) return DType::f16;
-  const std::string name = value.ToString();
-  for (const DType dtype : {DType::f32, DType::bf16, DType::q8_0}) {
-    if (name == info_of(dtype).name) return dtype;
-  }
-  return DType::f16;
+  const std::string name = value.IsString() ? value.ToString() : std::string("f16");
+  if (name == "f32") return DType::f32;
+  if (name == "q8_0") return DType::q8_0;
+  return name == "bf16" ? DType::bf16 : DType::f16;
 }
 
 EngineOptions options_of(const Napi::Object& object) {
