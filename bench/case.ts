@@ -1,7 +1,15 @@
 // What a case is: plain data, one row per measurement. A case names a file (shape and type), the
 // threads, the prompt and the streams; it does not name an engine.
 
-export type Kind = 'decode' | 'prefill' | 'batch' | 'load' | 'tokenize' | 'crossing' | 'loop'
+export type Kind =
+  | 'decode'
+  | 'prefill'
+  | 'batch'
+  | 'load'
+  | 'tokenize'
+  | 'crossing'
+  | 'replay'
+  | 'loop'
 
 export interface Case {
   name: string

@@ -5,6 +5,7 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import type { Case, Sample } from './case.js'
 import type { Driver, OpenOptions, Runtime, Stream, StreamRequest } from './driver.js'
+import { replay } from './replay.js'
 import { documents, prompt } from './text.js'
 
 export interface Job {
@@ -237,7 +238,10 @@ export const measure = async (job: Job): Promise<Sample> => {
     return runtime
   }
   let measured: Measured
-  if (row.kind === 'load') measured = await loadCase(job, open)
+  if (row.kind === 'replay') {
+    const batches = 20 * row.repetitions
+    measured = { values: await replay(row.sequences, batches), extra: {}, tokens: [] }
+  } else if (row.kind === 'load') measured = await loadCase(job, open)
   else {
     const runtime = await open()
     measured = await kinds[row.kind](job, runtime)

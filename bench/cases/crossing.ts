@@ -1,5 +1,6 @@
 // What inference costs the JavaScript thread. `crossing`: its CPU time per step of 32 sequences on
-// a model so small that steps are short. `loop`: the delay of its event loop while 32 streams of a
+// a model so small that steps are short, wake-ups, system calls and readers included; `awaited`: with
+// nobody reading pieces; `replay`: the JavaScript of it alone, caches warm. `loop`: the delay of its event loop while 32 streams of a
 // real shape run; the idle reading of the same histogram stands beside it, nothing is subtracted.
 import type { Case } from '../case.js'
 
@@ -40,6 +41,7 @@ const tiny = {
 export const crossing: readonly Case[] = [
   { ...tiny, name: 'crossing tiny x 32' },
   { ...tiny, name: 'crossing tiny x 32 awaited', awaited: true, drivers: ['millrace'] },
+  { ...tiny, name: 'replay x 32', kind: 'replay', tokens: 0, rounds: 5, drivers: ['millrace'] },
   loop('Q4_0'),
   loop('Q8_0'),
 ]
