@@ -25,7 +25,7 @@ import { type Results, type Row, type Run, summarize } from './results.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const resultsFolder = join(here, 'results')
-const allCases = [...decode, ...prefill, ...batch, ...load, ...tokenize, ...crossing]
+const allCases = [...decode, ...prefill, ...batch, ...crossing, ...load, ...tokenize]
 
 const { values: options, positionals: filter } = parseArgs({
   options: {
