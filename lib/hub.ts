@@ -22,7 +22,7 @@ import { aFunction, aSignal, aString, checkOptions, invalid } from './options.js
 
 /** How to fetch a model. */
 export interface PullOptions {
-  /** Told the bytes there are and the bytes there will be, of all files. */
+  /** Told the bytes there are and the bytes there will be, of all files. Its exceptions end the pull. */
   onProgress?: (progress: { loadedBytes: number; totalBytes: number; file: string }) => void
   /** Ends the download; what came is kept, and the next pull goes on from there. */
   signal?: AbortSignal
@@ -218,6 +218,7 @@ export async function pull(source: string, options?: PullOptions): Promise<strin
     cacheFolder: aString,
   })
   const { repo, wanted } = parseSource(source)
+  let thrown: { error: unknown } | undefined // by onProgress
   try {
     signal?.throwIfAborted()
     const remote = await listRemote(repo, signal)
@@ -235,8 +236,14 @@ export async function pull(source: string, options?: PullOptions): Promise<strin
     let before = 0
     for (const file of files) {
       const path = join(cacheFolder, repo, ...file.path.split('/'))
-      const onBytes = (loaded: number) =>
-        onProgress?.({ loadedBytes: before + loaded, totalBytes, file: file.path })
+      const onBytes = (loaded: number) => {
+        try {
+          onProgress?.({ loadedBytes: before + loaded, totalBytes, file: file.path })
+        } catch (error) {
+          thrown = { error }
+          throw error
+        }
+      }
       const isThere = existsSync(path) && statSync(path).size === file.size
       if (isThere) onBytes(file.size)
       else await fetchFile({ repo, file, path, onBytes, signal })
@@ -244,7 +251,7 @@ export async function pull(source: string, options?: PullOptions): Promise<strin
     }
     return join(cacheFolder, repo, ...chosen.split('/'))
   } catch (error) {
-    throw networkError(`pull ${source}`, error, signal)
+    throw thrown === undefined ? networkError(`pull ${source}`, error, signal) : thrown.error
   }
 }
 

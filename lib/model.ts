@@ -210,7 +210,9 @@ export class Model implements AsyncDisposable {
     const mistake = someTokens(tokens)
     if (mistake !== undefined) throw invalid('tokens', mistake, tokens)
     const { special = false } = checkOptions('detokenize', options, { special: aBoolean })
-    return call(() => this.#native.detokenize(toTokens(tokens), special))
+    // The text begins after a BOS: a vocabulary's leading space is taken off there too.
+    const skipped = !special && tokens.length > 0 && tokens[0] === this.info.bosToken ? 1 : 0
+    return call(() => this.#native.detokenize(toTokens(tokens).subarray(skipped), special))
   }
 
   /**

@@ -138,7 +138,7 @@ export interface Native {
 function load(): Native {
   const require = createRequire(import.meta.url)
   const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
-  const folder = process.env.MILLRACE_BUILD_DIR
+  const folder = process.env.MILLRACE_BUILD // another build of the addon, for tests
   const native = (
     folder === undefined
       ? require('node-gyp-build')(root)

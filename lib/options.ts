@@ -123,6 +123,8 @@ function distance(a: string, b: string): number {
 /** The known name that was probably meant, if any is near. Snake case counts as near. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const plain = name.replace(/_/g, '')
+  const part = known.find((one) => one.toLowerCase().includes(plain.toLowerCase()))
+  if (part !== undefined && plain.length > 2) return part
   const [best] = known
     .map((candidate) => ({ candidate, edits: distance(plain, candidate) }))
     .sort((a, b) => a.edits - b.edits)
