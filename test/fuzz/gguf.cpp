@@ -65,7 +65,7 @@ void check(const Result<GgufPart>& part, Bytes bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Bytes bytes{reinterpret_cast<const std::byte*>(data), size};
-  check(parse_gguf(bytes, false), bytes);
-  check(parse_gguf(bytes, true), bytes);
+  const bool vocabulary_only = size % 4 == 0;
+  check(parse_gguf(bytes, vocabulary_only), bytes);
   return 0;
 }
