@@ -104,8 +104,10 @@ constexpr char k_deepseek_latin[] =
     R"x(\x{FF41}-\x{FF5A}\x{10400}-\x{1044F}\x{104B0}-\x{104D3}\x{104D8}-\x{104FB})x"
     R"x(\x{10C80}-\x{10CB2}\x{10CC0}-\x{10CF2}\x{118A0}-\x{118DF}\x{1E900}-\x{1E943}]+)x";
 constexpr char k_deepseek_punctuation[] =
-    R"x(\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+)x";
-constexpr char k_deepseek_cjk[] = R"x([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)x";
+    R"x(\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3001}-\x{3002}]+)x";
+// White space is not of it: the reference puts a vertical tab in its place first.
+constexpr char k_deepseek_cjk[] =
+    R"x((?:(?!\s)[\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}])+)x";
 constexpr char k_falcon_punctuation[] = R"x([\p{P}\$\+<=>\^~\|`]+)x";
 constexpr char k_default_punctuation[] = R"x([\p{P}\$\+<=>\^~\|]+)x";
 // Han, kana, Thai, Lao, Khmer, Myanmar, Hangul.
