@@ -197,7 +197,8 @@ export class Model implements AsyncDisposable {
 
   /**
    * The text of token ids; bytes that are no UTF-8 come out as U+FFFD. `special` (default false)
-   * renders control tokens as their text instead of leaving them out.
+   * renders control tokens as their text instead of leaving them out. As in the reference, some
+   * vocabularies (GPT-2, Llama 3) drop a space before a punctuation mark; streamed text keeps it.
    *
    * @example
    * ```ts

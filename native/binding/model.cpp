@@ -70,7 +70,8 @@ Napi::Value detokenize(const Napi::CallbackInfo& info) {
   return ModelHandle::call(info, [&](OpenModel& open) -> Napi::Value {
     const auto tokens = read_tokens("tokens", info[0]);
     if (!tokens.ok()) return throw_status(info.Env(), tokens.status());
-    const DecodeOptions options = {.special = info[1].ToBoolean().Value()};
+    // Spaces as the vocabulary's makers render them, which the reference vectors hold too.
+    const DecodeOptions options = {.special = info[1].ToBoolean().Value(), .clean_spaces = true};
     return Napi::String::New(info.Env(), open.model->tokenizer().decode(*tokens, options));
   });
 }
