@@ -91,6 +91,7 @@ describe(`${count} damaged model files`, () => {
       read: 'ok',
       vocabulary: 'ok',
       logits: 'ok',
+      answer: 'ok',
     })
   })
 })

@@ -2,6 +2,7 @@
 //   node --import tsx test/support/open-each.ts <folder>
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { Engine, Model } from '../../lib/index.js'
 import { reader } from './model-file.js'
 import { probe } from './probe.js'
 
@@ -12,11 +13,25 @@ export interface Outcome {
   read: string
   vocabulary: string
   logits: string
+  answer: string
 }
 
 const codeOf = (open: () => unknown): string => {
   try {
     open()
+    return 'ok'
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error)
+  }
+}
+
+// The public way, up to a few generated tokens.
+const answer = async (path: string): Promise<string> => {
+  try {
+    await using model = await Model.open(path)
+    const tokens = model.tokenize('a tiny text')
+    await using engine = await Engine.open(model, { threads: 1, cacheTokens: 256 })
+    await engine.generate({ prompt: tokens, maxTokens: 3, ignoreEos: true })
     return 'ok'
   } catch (error) {
     return (error as { code?: string }).code ?? String(error)
@@ -42,6 +57,7 @@ for (const file of readdirSync(folder).sort()) {
         tokens: Int32Array.of(1, 5, 9, 200),
       }),
     ),
+    answer: await answer(path),
   }
   process.stdout.write(`${JSON.stringify(outcome)}\n`)
 }
