@@ -1,5 +1,6 @@
 // Continuous batching over one model: requests in, generations out.
 
+import { setMaxListeners } from 'node:events'
 import { type Message, plainMessages } from './chat/messages.js'
 import { call, coded, errorOfNumber, MillraceError } from './errors.js'
 import { connect, type Ended, type Receiver } from './events.js'
@@ -369,6 +370,7 @@ export class Engine implements AsyncDisposable {
       throw error
     }
     if (signal !== undefined) {
+      setMaxListeners(0, signal) // many requests may share one
       signal.addEventListener('abort', abort)
       const forget = () => signal.removeEventListener('abort', abort)
       generation.then(forget, forget)
@@ -407,6 +409,7 @@ export class Engine implements AsyncDisposable {
       }),
     )
     const abort = () => this.#native.abort(id)
+    if (signal !== undefined) setMaxListeners(0, signal)
     signal?.addEventListener('abort', abort)
     try {
       return await new Promise<Score>((resolve, reject) => {

@@ -133,6 +133,8 @@ export interface Native {
   shutDown(): void
   /** Only in a build with tests: the (n+1)-th device allocation from now fails. */
   failAllocAfter?(n: number): void
+  /** Only in a build with tests: the bytes that the collector was told of. */
+  externalBytes?(): number
 }
 
 function load(): Native {

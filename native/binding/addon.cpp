@@ -54,6 +54,13 @@ Napi::Value fail_alloc(const Napi::CallbackInfo& info) {
   fail_alloc_after(info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : -1);
   return info.Env().Undefined();
 }
+
+// externalBytes(): number, what the collector was told of in all
+Napi::Value external_bytes(const Napi::CallbackInfo& info) {
+  int64_t total = 0;
+  napi_adjust_external_memory(info.Env(), 0, &total);
+  return Napi::Number::New(info.Env(), static_cast<double>(total));
+}
 #endif
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
@@ -66,6 +73,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("shutDown", Napi::Function::New<shut_down>(env, "shutDown"));
 #ifdef MILLRACE_TESTS
   exports.Set("failAllocAfter", Napi::Function::New<fail_alloc>(env, "failAllocAfter"));
+  exports.Set("externalBytes", Napi::Function::New<external_bytes>(env, "externalBytes"));
 #endif
   return exports;
 }

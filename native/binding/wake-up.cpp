@@ -2,6 +2,18 @@
 
 namespace millrace {
 
+namespace {
+
+// While a worker ends, Node still runs its loop once, with an environment in which every call that
+// could reach JavaScript fails. This is the cheapest call that tells.
+bool can_run_js(napi_env env) {
+  napi_value value = nullptr;
+  return napi_get_boolean(env, true, &value) == napi_ok &&
+         napi_coerce_to_bool(env, value, &value) == napi_ok;
+}
+
+}  // namespace
+
 std::shared_ptr<WakeUp> WakeUp::create(Napi::Env env, const char* name, Call call) {
   auto wake_up = std::make_shared<WakeUp>(env, std::move(call));
   // The thread-safe function owns the WakeUp too, until Node has taken it down.
@@ -29,7 +41,7 @@ void WakeUp::wake() {
 }
 
 void WakeUp::on_call(napi_env env, napi_value, void* context, void*) {
-  if (env == nullptr) return;  // the environment is ending
+  if (env == nullptr || !can_run_js(env)) return;  // the environment is ending
   const std::shared_ptr<WakeUp> wake_up = *static_cast<std::shared_ptr<WakeUp>*>(context);
   wake_up->run(env);
 }

@@ -21,8 +21,10 @@ export interface Ended {
 interface SpawnOptions {
   env?: NodeJS.ProcessEnv
   input?: string
-  /** Sent when stdout matches. */
+  /** SIGINT is sent when stdout matches. */
   interrupt?: RegExp
+  /** Keep the input open. */
+  hold?: boolean
   timeoutMs?: number
 }
 
@@ -45,7 +47,7 @@ export function execute(args: string[], options: SpawnOptions = {}): Promise<End
   child.stderr.on('data', (chunk: Buffer) => {
     stderr += chunk.toString()
   })
-  child.stdin.end(options.input ?? '')
+  if (!options.hold) child.stdin.end(options.input ?? '')
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code, signal) => {
@@ -55,7 +57,7 @@ export function execute(args: string[], options: SpawnOptions = {}): Promise<End
   })
 }
 
-/** Runs TypeScript text as a module; `millrace` names the library, `story` the model's path. */
+/** Runs JavaScript text as a module; `story` is the model's path. */
 export function program(text: string, options: SpawnOptions = {}): Promise<Ended> {
   const library = JSON.stringify(`file://${join(projectRoot, 'lib/index.ts')}`)
   const source = `
