@@ -89,8 +89,7 @@ void tile(const Strip& strip, const InputBlock* x) {
   F32 sums[k_halves][T];
   load_sums(strip, sums);
   for (int b = 0; b < strip.blocks; b++) {
-    // Wide tiles read too slowly for the processor's own prefetching; narrow ones are better without.
-    if constexpr (T == V::k_tile && S::k_is_packed) prefetch_block<S>(strip.weights, b);
+    if constexpr (S::k_is_packed) prefetch_block<S, T == V::k_tile>(strip.weights, b);
     add_block<S, T>(strip, x + b * T, b, sums);
   }
   store_sums(strip, sums);

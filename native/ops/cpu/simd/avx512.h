@@ -35,6 +35,9 @@ struct V {
   static void prefetch(const void* p) {
     asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(p)));
   }
+  static void prefetch_far(const void* p) {  // into the second cache
+    asm volatile("prefetcht1 %0" : : "m"(*static_cast<const char*>(p)));
+  }
 
   // Arithmetic. fma(a, b, c) = a * b + c, rounded once.
   static f32 add(f32 a, f32 b) { return _mm512_add_ps(a, b); }
