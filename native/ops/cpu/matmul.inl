@@ -68,14 +68,14 @@ template <class S, int T>
       d[h] = S::scale(strip.weights, block, j, h);
       if constexpr (S::k_min) min[h] = S::min(strip.weights, block, j, h);
     }
-    const auto code = [&](int h, int s) [[gnu::always_inline]] {
+    const auto code = [&](int h, int s) __attribute__((always_inline)) {
       return S::step(codes + h * V::k_bytes, j * k_sub_steps + s);
     };
-    const auto init = [&](int t) [[gnu::always_inline]] {
+    const auto init = [&](int t) __attribute__((always_inline)) {
       if constexpr (S::k_zero_log2 < 0) return V::splat_i32(0);
       else return V::template shl_i32<S::k_zero_log2>(V::splat_i32(x[t].minus[part]));
     };
-    const auto done = [&](int h, int t, V::i32 sum) [[gnu::always_inline]] {
+    const auto done = [&](int h, int t, V::i32 sum) __attribute__((always_inline)) {
       sums[h][t] = V::fma(V::to_f32(sum), V::mul(d[h], V::splat(x[t].scale)), sums[h][t]);
       if constexpr (S::k_min) sums[h][t] = V::fma(min[h], V::splat(x[t].sum[part]), sums[h][t]);
     };

@@ -4,7 +4,6 @@
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC diagnostic push
 #pragma GCC target("avx2,fma,f16c")
 #endif
 namespace millrace::avx2 {

@@ -3,6 +3,5 @@
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
-#pragma GCC diagnostic pop
 #pragma GCC pop_options
 #endif
