@@ -1,6 +1,6 @@
 // Micro-bench of the product's store and attention, checked against the reference table, timed by
-// the CPU time of one thread. The cache is larger than the processor's caches: a step of decode reads
-// each layer once, as a model does.
+// the CPU time of one thread. The cache is larger than the processor's caches: a step of decode
+// reads each layer once, as a model does.
 //   bench-attention [table] [heads] [kv heads] [head dim] [depth] [page tokens]
 // Columns: decode GB/s of keys and values and its share of what this thread was measured to read;
 // prefill GFLOP/s (causal products only) and microseconds per token and layer.
@@ -106,7 +106,8 @@ struct Filled {
   void store(const Case& c, int layer) {
     const Span span{0, c.depth, 0, pages.data()};
     const auto stride = static_cast<int64_t>(c.kv_dim());
-    device->ops().store(device->queue(), {cache, layer, k.data(), v.data(), stride, stride, &span, 1});
+    device->ops().store(device->queue(),
+                        {cache, layer, k.data(), v.data(), stride, stride, &span, 1});
   }
 
   // Attention of the rows from `first` on.
@@ -115,9 +116,9 @@ struct Filled {
     const auto stride = static_cast<int64_t>(c.q_dim());
     const size_t offset = static_cast<size_t>(first) * c.q_dim();
     device->ops().attention(
-        device->queue(), {cache, layer, q.data() + offset, stride, out.data() + offset, stride,
-                          c.heads, 1.0f / std::sqrt(static_cast<float>(c.head_dim)), 0, 0.0f,
-                          &span, 1});
+        device->queue(),
+        {cache, layer, q.data() + offset, stride, out.data() + offset, stride, c.heads,
+         1.0f / std::sqrt(static_cast<float>(c.head_dim)), 0, 0.0f, &span, 1});
   }
 };
 
@@ -159,5 +160,6 @@ int main(int argc, char** argv) {
   const char* table = argc > 1 ? argv[1] : "";
   const auto number = [&](int i, int fallback) { return argc > i ? std::atoi(argv[i]) : fallback; };
   for (DType dtype : {DType::f32, DType::f16, DType::q8_0})
-    run({number(2, 16), number(3, 8), number(4, 128), number(5, 2048), number(6, 16), dtype}, table);
+    run({number(2, 16), number(3, 8), number(4, 128), number(5, 2048), number(6, 16), dtype},
+        table);
 }

@@ -8,12 +8,12 @@
 namespace millrace {
 
 struct Cpu {
-  std::string name;      // "AMD EPYC 9B14", or "unknown"
-  int threads = 1;       // hardware threads this process may run on
-  int cores = 1;         // physical cores among them, within the container's quota
+  std::string name;  // "AMD EPYC 9B14", or "unknown"
+  int threads = 1;   // hardware threads this process may run on
+  int cores = 1;     // physical cores among them, within the container's quota
   size_t memory_bytes = 0;
-  bool avx2 = false;     // with FMA and F16C
-  bool avx512 = false;   // F, BW, VL, DQ and VNNI, besides avx2
+  bool avx2 = false;    // with FMA and F16C
+  bool avx512 = false;  // F, BW, VL, DQ and VNNI, besides avx2
 };
 
 const Cpu& cpu();

@@ -21,9 +21,12 @@ class ThreadPool {
   // Calls body(begin, end, worker) for disjoint ranges of at most `grain` that cover [0, n).
   template <class F>
   void parallel_for(int n, int grain, F&& body) {
-    run(n, grain, [](void* f, int begin, int end, int worker) {
-      (*static_cast<std::remove_reference_t<F>*>(f))(begin, end, worker);
-    }, const_cast<void*>(static_cast<const void*>(&body)));
+    run(
+        n, grain,
+        [](void* f, int begin, int end, int worker) {
+          (*static_cast<std::remove_reference_t<F>*>(f))(begin, end, worker);
+        },
+        const_cast<void*>(static_cast<const void*>(&body)));
   }
 
  private:

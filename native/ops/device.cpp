@@ -33,8 +33,8 @@ std::shared_ptr<void> map_pages(size_t size_bytes) {
   const size_t mapped = (size_bytes + k_huge_page - 1) / k_huge_page * k_huge_page + k_huge_page;
   void* base = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED) return nullptr;
-  const auto start = (reinterpret_cast<uintptr_t>(base) + k_huge_page - 1) / k_huge_page *
-                     k_huge_page;
+  const auto start =
+      (reinterpret_cast<uintptr_t>(base) + k_huge_page - 1) / k_huge_page * k_huge_page;
   madvise(reinterpret_cast<void*>(start), mapped - k_huge_page, MADV_HUGEPAGE);
   return {reinterpret_cast<void*>(start), [base, mapped](void*) { munmap(base, mapped); }};
 }

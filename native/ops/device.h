@@ -49,8 +49,8 @@ class Queue {
 };
 
 struct DeviceInfo {
-  std::string name;         // "cpu"
-  std::string ops;          // the table in use
+  std::string name;  // "cpu"
+  std::string ops;   // the table in use
   int threads = 1;
   size_t memory_bytes = 0;  // physical memory that could be used
   size_t free_bytes = 0;    // as seen when asked
@@ -69,8 +69,8 @@ class Device {
 };
 
 struct CpuOptions {
-  int threads = 0;           // 0: the physical cores this process may use
-  const char* table = "";    // "reference", "avx2", "avx512", ...; "" takes MILLRACE_OPS or the best
+  int threads = 0;         // 0: the physical cores this process may use
+  const char* table = "";  // "reference", "avx2", "avx512", ...; "" takes MILLRACE_OPS or the best
 };
 Result<std::shared_ptr<Device>> open_cpu(const CpuOptions& options);
 

@@ -7,6 +7,7 @@
 #include "ops/cpu/gate.inl"
 #include "ops/cpu/embed.inl"
 #include "ops/cpu/cache.inl"
+#include "ops/cpu/attention-range.inl"
 #include "ops/cpu/attention.inl"
 #include "ops/cpu/unpack.inl"
 #include "ops/cpu/matmul.inl"

@@ -5,7 +5,7 @@
 
 struct CacheLayout {
   int page_tokens, head_dim;
-  int v_dim;               // head_dim in whole vectors of any table
+  int v_dim;  // head_dim in whole vectors of any table
   int element_bytes;
   int64_t k_scales, v, v_scales, block_bytes;  // offsets in a block, and its size
 
@@ -26,8 +26,8 @@ static size_t kv_page_bytes(const KvShape& shape) {
   const bool known = shape.dtype == DType::f32 || shape.dtype == DType::f16 ||
                      (shape.dtype == DType::q8_0 && shape.head_dim % 32 == 0);
   if (!known) return 0;
-  return static_cast<size_t>(CacheLayout(shape).block_bytes) *
-         static_cast<size_t>(shape.layers) * static_cast<size_t>(shape.kv_heads);
+  return static_cast<size_t>(CacheLayout(shape).block_bytes) * static_cast<size_t>(shape.layers) *
+         static_cast<size_t>(shape.kv_heads);
 }
 
 // The block of one layer and kv head in the page that holds a position.
@@ -122,8 +122,7 @@ static void store_span(const StoreArgs& args, const CacheLayout& layout, const S
   for (int i = 0; i < span.n_rows; ++i) {
     const int64_t row = span.first_row + i;
     const int position = span.first_position + i;
-    store_position<Cache>(layout,
-                          block_of(args.cache, layout, span.pages, position, layer_head),
+    store_position<Cache>(layout, block_of(args.cache, layout, span.pages, position, layer_head),
                           position % layout.page_tokens, args.k + row * args.k_stride + offset,
                           args.v + row * args.v_stride + offset);
   }

@@ -23,10 +23,9 @@ struct Row {
 std::vector<Row> rows() {
   return {
 #if defined(__x86_64__)
-      {&avx512::k_ops, cpu().avx512},
-      {&avx2::k_ops, cpu().avx2},
+    {&avx512::k_ops, cpu().avx512}, {&avx2::k_ops, cpu().avx2},
 #endif
-      {&k_reference_ops, true},
+        {&k_reference_ops, true},
   };
 }
 

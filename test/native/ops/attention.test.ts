@@ -116,12 +116,36 @@ function worstError(s: Sequence, settings: Settings): number {
 const shapes: { name: string; settings: Shape & Partial<AttentionCall>; length: number }[] = [
   { name: 'one head of 8', settings: { heads: 1, kvHeads: 1, headDim: 8 }, length: 5 },
   { name: 'heads of 20, groups of 3', settings: { heads: 6, kvHeads: 2, headDim: 20 }, length: 70 },
-  { name: 'heads of 64, pages of 64', settings: { heads: 4, kvHeads: 4, headDim: 64, pageTokens: 64 }, length: 130 },
-  { name: 'heads of 128, groups of 7', settings: { heads: 7, kvHeads: 1, headDim: 128, pageTokens: 32 }, length: 90 },
-  { name: 'a window of 9', settings: { heads: 2, kvHeads: 1, headDim: 32, window: 9 }, length: 300 },
-  { name: 'a window of 270', settings: { heads: 1, kvHeads: 1, headDim: 32, window: 270 }, length: 400 },
-  { name: 'a soft cap of 2', settings: { heads: 2, kvHeads: 2, headDim: 32, softCap: 2 }, length: 40 },
-  { name: 'the second of three layers', settings: { heads: 2, kvHeads: 2, headDim: 32, layers: 3, layer: 1 }, length: 33 },
+  {
+    name: 'heads of 64, pages of 64',
+    settings: { heads: 4, kvHeads: 4, headDim: 64, pageTokens: 64 },
+    length: 130,
+  },
+  {
+    name: 'heads of 128, groups of 7',
+    settings: { heads: 7, kvHeads: 1, headDim: 128, pageTokens: 32 },
+    length: 90,
+  },
+  {
+    name: 'a window of 9',
+    settings: { heads: 2, kvHeads: 1, headDim: 32, window: 9 },
+    length: 300,
+  },
+  {
+    name: 'a window of 270',
+    settings: { heads: 1, kvHeads: 1, headDim: 32, window: 270 },
+    length: 400,
+  },
+  {
+    name: 'a soft cap of 2',
+    settings: { heads: 2, kvHeads: 2, headDim: 32, softCap: 2 },
+    length: 40,
+  },
+  {
+    name: 'the second of three layers',
+    settings: { heads: 2, kvHeads: 2, headDim: 32, layers: 3, layer: 1 },
+    length: 33,
+  },
 ]
 
 describe.each(tables)('attention on the %s table', (table) => {
@@ -202,7 +226,12 @@ describe.each(tables)('the bits of attention on the %s table', (table) => {
     const settings: Settings = { heads: 2, kvHeads: 1, headDim: 64, cacheType: 'F16' }
     const outs = [1, 2, 8].map((threads) => {
       const s = sequence(9, 1100, settings)
-      run(table, { ...settings, threads }, [s], [Int32Array.of(0, 0, 1099), Int32Array.of(0, 1099, 1)])
+      run(
+        table,
+        { ...settings, threads },
+        [s],
+        [Int32Array.of(0, 0, 1099), Int32Array.of(0, 1099, 1)],
+      )
       return s.out
     })
     expect(sameBits(outs[1] as Float32Array, outs[0] as Float32Array)).toBe(true)

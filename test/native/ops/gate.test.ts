@@ -29,7 +29,8 @@ describe.each(tables)('gate on the %s table', (table) => {
     const lost = act === 'gelu_tanh' ? 4 * unit : 0
     const bound = (i: number): number =>
       24 * unit * Math.abs(at(expected, i)) * (1 + Math.abs(at(gate, i)) / 8) +
-      lost * Math.abs(at(gate, i) * at(up, i)) + 1e-36
+      lost * Math.abs(at(gate, i) * at(up, i)) +
+      1e-36
     expect(worst(run(table, act, gate, up), expected, bound)).toBeLessThan(1)
   })
 
@@ -63,7 +64,9 @@ describe.each(tables)('gate on the %s table', (table) => {
     const rows = Int32Array.of(3, 0, 58, 3)
     ops.opsGather({ table, x, rows, dim: 17, out })
     rows.forEach((row, i) => {
-      expect(sameBits(out.slice(i * 17, (i + 1) * 17), x.slice(row * 17, (row + 1) * 17))).toBe(true)
+      expect(sameBits(out.slice(i * 17, (i + 1) * 17), x.slice(row * 17, (row + 1) * 17))).toBe(
+        true,
+      )
     })
   })
 })

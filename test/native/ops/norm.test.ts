@@ -51,7 +51,9 @@ describe.each(tables)('norm on the %s table', (table) => {
     expect(sameBits(x, truth.x)).toBe(true)
     // The sum of squares: one rounding per addition on a path of at most dim, all terms positive.
     const relative = (c.dim / 2 + 8) * unit
-    expect(worst(out, truth.out, (i) => relative * Math.abs(at(truth.out, i)) + 1e-30)).toBeLessThan(1)
+    expect(
+      worst(out, truth.out, (i) => relative * Math.abs(at(truth.out, i)) + 1e-30),
+    ).toBeLessThan(1)
   })
 
   it('gives each row the same bits alone, in a batch and on any number of threads', () => {

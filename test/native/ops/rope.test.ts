@@ -73,12 +73,17 @@ describe.each(tables)('rope on the %s table', (table) => {
     const dense = run(table, c)
     const source = normals(5, c.n * 32)
     const x = new Float32Array(c.n * stride).fill(7)
-    for (let row = 0; row < c.n; row++) x.set(source.subarray(row * 32, row * 32 + 32), row * stride)
+    for (let row = 0; row < c.n; row++)
+      x.set(source.subarray(row * 32, row * 32 + 32), row * stride)
     const positions = Int32Array.from(places.slice(0, c.n))
     ops.opsRope({ table, x, stride, ...c, positions, invFreq: frequencies(16), magnitude })
     for (let row = 0; row < c.n; row++) {
-      expect(sameBits(x.slice(row * stride, row * stride + 32), dense.slice(row * 32, row * 32 + 32))).toBe(true)
-      expect(x.slice(row * stride + 32, (row + 1) * stride).every((value) => value === 7)).toBe(true)
+      expect(
+        sameBits(x.slice(row * stride, row * stride + 32), dense.slice(row * 32, row * 32 + 32)),
+      ).toBe(true)
+      expect(x.slice(row * stride + 32, (row + 1) * stride).every((value) => value === 7)).toBe(
+        true,
+      )
     }
   })
 

@@ -1,6 +1,7 @@
 // Probe of the ops floor: any operator of any table by name. Arguments are one object per call;
 // arrays are read and written in place, so a test allocates its outputs.
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 #include <vector>
@@ -49,8 +50,8 @@ Act act_named(const std::string& name) {
 Weight read_weight(const Fields& fields) {
   const DType dtype = dtype_named(fields.text("dtype"));
   const int cols = fields.number("cols");
-  return {dtype, Weight::Layout::plain, fields.number("rows"), cols, row_bytes(dtype, cols),
-          fields.bytes("data")};
+  return {dtype, Weight::Layout::plain,  fields.number("rows"),
+          cols,  row_bytes(dtype, cols), fields.bytes("data")};
 }
 
 // Opens the table that the object names and hands it to body; throws what fails.
@@ -71,6 +72,48 @@ Napi::Value ops_tables(const Napi::CallbackInfo& info) {
   return names;
 }
 
+// opsDevice({ table, threads }): what open_cpu opened.
+Napi::Value ops_device(const Napi::CallbackInfo& info) {
+  const Fields fields(info[0]);
+  const std::string table = fields.text("table");
+  auto device = open_cpu({fields.number("threads"), table.c_str()});
+  if (!device.ok()) return throw_status(info.Env(), device.status());
+  const DeviceInfo found = (*device)->info();
+  auto object = Napi::Object::New(info.Env());
+  object.Set("name", found.name);
+  object.Set("ops", found.ops);
+  object.Set("threads", found.threads);
+  object.Set("memoryBytes", static_cast<double>(found.memory_bytes));
+  object.Set("freeBytes", static_cast<double>(found.free_bytes));
+  return object;
+}
+
+// opsAlloc(failAfter, sizes): the messages of Device::alloc and Queue::scratch for each size, ""
+// where memory came, zeroed and aligned.
+Napi::Value ops_alloc(const Napi::CallbackInfo& info) {
+  auto device = open_cpu({1, "reference"});
+  if (!device.ok()) return throw_status(info.Env(), device.status());
+  const auto sizes = info[1].As<Napi::Float64Array>();
+  auto messages = Napi::Array::New(info.Env());
+  fail_alloc_after(info[0].ToNumber().Int32Value());
+  for (size_t i = 0; i < sizes.ElementLength(); ++i) {
+    const auto size_bytes = static_cast<size_t>(sizes[i]);
+    const auto buffer = (*device)->alloc(size_bytes, "a test");
+    std::string message = buffer.status().message();
+    if (buffer.ok()) {
+      const auto* bytes = static_cast<const char*>(buffer.value().data());
+      const bool aligned = reinterpret_cast<uintptr_t>(bytes) % 64 == 0;
+      const bool zeroed = std::all_of(bytes, bytes + size_bytes, [](char b) { return b == 0; });
+      if (!aligned || !zeroed) message = "not aligned or not zeroed";
+    }
+    messages.Set(messages.Length(), message);
+    (*device)->queue().scratch(size_bytes);
+    messages.Set(messages.Length(), (*device)->finish().message());
+  }
+  fail_alloc_after(-1);
+  return messages;
+}
+
 Napi::Value ops_embed(const Napi::CallbackInfo& info) {
   return on_device(info, [](Device& device, const Fields& f) {
     device.ops().embed(device.queue(),
@@ -81,20 +124,19 @@ Napi::Value ops_embed(const Napi::CallbackInfo& info) {
 
 Napi::Value ops_norm(const Napi::CallbackInfo& info) {
   return on_device(info, [](Device& device, const Fields& f) {
-    device.ops().norm(device.queue(), {f.floats("x"), f.floats("add"), f.floats("weight"),
-                                       f.floats("out"), f.number("n"), f.number("dim"),
-                                       f.real("eps")});
+    device.ops().norm(device.queue(),
+                      {f.floats("x"), f.floats("add"), f.floats("weight"), f.floats("out"),
+                       f.number("n"), f.number("dim"), f.real("eps")});
   });
 }
 
 Napi::Value ops_rope(const Napi::CallbackInfo& info) {
   return on_device(info, [](Device& device, const Fields& f) {
     const int heads = f.number("heads"), head_dim = f.number("headDim");
-    device.ops().rope(
-        device.queue(),
-        {f.floats("x"), f.number_or("stride", heads * head_dim), f.number("n"), heads, head_dim,
-         f.number("rotary"), f.number("adjacent") != 0, f.ints("positions"), f.floats("invFreq"),
-         f.real("magnitude")});
+    device.ops().rope(device.queue(),
+                      {f.floats("x"), f.number_or("stride", heads * head_dim), f.number("n"), heads,
+                       head_dim, f.number("rotary"), f.number("adjacent") != 0, f.ints("positions"),
+                       f.floats("invFreq"), f.real("magnitude")});
   });
 }
 
@@ -119,7 +161,8 @@ Napi::Value ops_gather(const Napi::CallbackInfo& info) {
   });
 }
 
-// --- the cache: sequences are fed step by step ----------------------------------------------------
+// --- the cache: sequences are fed step by step
+// ----------------------------------------------------
 
 struct Cached {
   int length;
@@ -135,8 +178,12 @@ std::vector<Cached> read_sequences(const Fields& f, int q_dim, int page_tokens) 
   for (uint32_t i = 0; i < array.Length(); ++i) {
     const Fields fields(array.Get(i));
     const int length = static_cast<int>(fields.length("q")) / q_dim;
-    sequences.push_back({length, fields.floats("q"), fields.floats("k"), fields.floats("v"),
-                         fields.floats("out"), {}});
+    sequences.push_back({length,
+                         fields.floats("q"),
+                         fields.floats("k"),
+                         fields.floats("v"),
+                         fields.floats("out"),
+                         {}});
     auto& pages = sequences.back().pages;
     pages.resize(static_cast<size_t>((length + page_tokens - 1) / page_tokens));
     std::iota(pages.rbegin(), pages.rend(), next_page);  // not in order
@@ -174,9 +221,10 @@ void run_step(Device& device, AttentionArgs attention, std::vector<Cached>& sequ
   device.ops().attention(device.queue(), attention);
   spans -= 3 * n_spans;
   for (int i = 0; i < n_spans; ++i, spans += 3)
-    std::memcpy(sequences[static_cast<size_t>(spans[0])].out + static_cast<size_t>(spans[1]) * q_dim,
-                out.data() + static_cast<size_t>(batch[static_cast<size_t>(i)].first_row) * q_dim,
-                static_cast<size_t>(spans[2]) * q_dim * sizeof(float));
+    std::memcpy(
+        sequences[static_cast<size_t>(spans[0])].out + static_cast<size_t>(spans[1]) * q_dim,
+        out.data() + static_cast<size_t>(batch[static_cast<size_t>(i)].first_row) * q_dim,
+        static_cast<size_t>(spans[2]) * q_dim * sizeof(float));
 }
 
 // steps: [[sequence, first position, rows, ...], ...]. `fill` is every byte of the cache before.
@@ -214,6 +262,8 @@ void register_ops(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("opsTables", ops_tables);
+  add("opsDevice", ops_device);
+  add("opsAlloc", ops_alloc);
   add("opsEmbed", ops_embed);
   add("opsNorm", ops_norm);
   add("opsRope", ops_rope);

@@ -28,7 +28,8 @@ Napi::Value pool_visits(const Napi::CallbackInfo& info) {
   return to_array(info.Env(), std::span<const float>(visits));
 }
 
-// poolShares(threads, n, sleepMs): ranges taken by each worker when worker 1 sleeps in each of its own.
+// poolShares(threads, n, sleepMs): ranges taken by each worker when worker 1 sleeps in each of its
+// own.
 Napi::Value pool_shares(const Napi::CallbackInfo& info) {
   const auto number = [&](size_t i) { return info[i].ToNumber().Int32Value(); };
   const std::chrono::milliseconds pause(number(2));

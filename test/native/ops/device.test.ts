@@ -1,0 +1,72 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { probe } from '../../support/probe.js'
+
+const native = probe<{
+  opsTables(): string[]
+  opsDevice(call: { table: string; threads: number }): {
+    name: string
+    ops: string
+    threads: number
+    memoryBytes: number
+    freeBytes: number
+  }
+  opsAlloc(failAfter: number, sizes: Float64Array): string[]
+}>()
+
+const before = process.env.MILLRACE_OPS
+afterEach(() => {
+  if (before === undefined) delete process.env.MILLRACE_OPS
+  else process.env.MILLRACE_OPS = before
+})
+
+describe('the CPU device', () => {
+  it('takes the best table of this processor unless told otherwise', () => {
+    delete process.env.MILLRACE_OPS
+    const [best] = native.opsTables()
+    expect(native.opsDevice({ table: '', threads: 1 }).ops).toBe(best)
+  })
+
+  it.each(native.opsTables())('takes the %s table when MILLRACE_OPS names it', (table) => {
+    process.env.MILLRACE_OPS = table
+    expect(native.opsDevice({ table: '', threads: 1 }).ops).toBe(table)
+  })
+
+  it('prefers the table that the caller names to MILLRACE_OPS', () => {
+    process.env.MILLRACE_OPS = 'nothing'
+    expect(native.opsDevice({ table: 'reference', threads: 1 }).ops).toBe('reference')
+  })
+
+  it('refuses a table that this processor cannot run and lists those it can', () => {
+    process.env.MILLRACE_OPS = 'abacus'
+    const names = native.opsTables().join(', ')
+    expect(() => native.opsDevice({ table: '', threads: 1 })).toThrow(
+      `Expected the operator table to be one of ${names} on this processor but found "abacus"`,
+    )
+  })
+
+  it('says how many threads and bytes there are', () => {
+    const device = native.opsDevice({ table: '', threads: 3 })
+    expect(device).toMatchObject({ name: 'cpu', threads: 3 })
+    expect(device.freeBytes).toBeGreaterThan(0)
+    expect(device.memoryBytes).toBeGreaterThanOrEqual(device.freeBytes)
+    expect(native.opsDevice({ table: '', threads: 0 }).threads).toBeGreaterThan(0)
+  })
+
+  it.each([-1, 1025])('refuses %i threads', (threads) => {
+    expect(() => native.opsDevice({ table: '', threads })).toThrow(
+      `Expected threads to be 0..1024 but found ${threads}`,
+    )
+  })
+
+  it('gives zeroed, aligned memory of any size', () => {
+    const sizes = Float64Array.of(0, 1, 63, 4097, 3 << 20, 5e6 + 1)
+    expect(native.opsAlloc(-1, sizes)).toEqual(Array.from({ length: 12 }, () => ''))
+  })
+
+  it('says what it could not allocate', () => {
+    const refused = 'cannot allocate 100 bytes for a test'
+    const messages = native.opsAlloc(0, Float64Array.of(100, 200))
+    expect(messages.slice(0, 2)).toEqual([refused, expect.stringContaining('operator scratch')])
+    expect(native.opsAlloc(-1, Float64Array.of(2 ** 60))[0]).toContain('cannot allocate')
+  })
+})
