@@ -148,13 +148,7 @@ export const shapes: Record<string, Shape> = {
   },
 }
 
-export interface Matrix {
-  name: string
-  rows: number
-  cols: number
-}
-
-/** Vectors (norms, biases) have no rows. */
+/** Fastest dimension first; norms and biases have one. Layer -1: of no layer. */
 export interface TensorPlan {
   name: string
   shape: number[]
