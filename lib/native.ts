@@ -33,6 +33,13 @@ export interface NativeModel {
   tokenize(text: string | Uint8Array, addSpecial: boolean, parseSpecial: boolean): Int32Array
   detokenize(tokens: Int32Array, special: boolean): string
   piece(token: number): Uint8Array
+  /** What an engine of so many sequences, each of a context, takes beside the weights. */
+  memory(
+    context: number,
+    sequences: number,
+    stepTokens: number,
+    cacheType: string,
+  ): { cacheBytes: number; workspaceBytes: number }
   close(): NativeJob<void>
 }
 

@@ -1,19 +1,15 @@
 // `millrace inspect <model>`: what it is, and what memory it needs, before loading it.
 
 import type { Command } from 'commander'
-import { MillraceError } from '../errors.js'
-import { Model, type ModelInfo } from '../model.js'
+import { call, MillraceError } from '../errors.js'
+import { handleOf, Model, type ModelInfo } from '../model.js'
 import { native } from '../native.js'
 import { bytes, count, integer, table } from './arguments.js'
-
-/** Bytes of one number in the cache, block scales included. */
-const cacheNumberBytes = { f32: 4, f16: 2, q8_0: 34 / 32 } as const
-type CacheType = keyof typeof cacheNumberBytes
 
 interface InspectOptions {
   context?: number
   sequences: number
-  cacheType: CacheType
+  cacheType: string
   json?: boolean
 }
 
@@ -25,26 +21,21 @@ export interface Memory {
   total: number
 }
 
-// Rows of one step, and rows of logits beside those of running sequences: the engine's defaults.
-const stepRows = 512
-const scoreRows = 32
+const stepTokens = 512 // the engine's default
 
-/** What an engine will take: weights and cache to the byte, activations about. */
+/** What an engine will take: the file, the cache and the activations of one step. */
 export function memoryOf(
-  info: ModelInfo,
+  model: Model,
   context: number,
   sequences: number,
-  cacheType: CacheType,
+  cacheType: string,
 ): Memory {
-  const perToken = 2 * info.layers * info.kvHeads * info.headLength * cacheNumberBytes[cacheType]
-  const cache = perToken * context * sequences
-  const rows = Math.max(stepRows, sequences)
-  const attention = (info.heads + 2 * info.kvHeads) * info.headLength
-  // Residual, norm, q k v, attended, delta, and a feed-forward of about four times the width, twice.
-  const activations = rows * (11 * info.embeddingLength + attention)
-  const logits = Math.min(rows, sequences + scoreRows) * info.vocabularySize
-  const workspace = 4 * (activations + logits)
-  return { weights: info.sizeBytes, cache, workspace, total: info.sizeBytes + cache + workspace }
+  const { cacheBytes, workspaceBytes } = call(() =>
+    handleOf(model).memory(context, sequences, Math.max(stepTokens, sequences), cacheType),
+  )
+  const weights = model.info.sizeBytes
+  const total = weights + cacheBytes + workspaceBytes
+  return { weights, cache: cacheBytes, workspace: workspaceBytes, total }
 }
 
 function describe(info: ModelInfo): [string, string][] {
@@ -79,29 +70,26 @@ async function openAny(source: string): Promise<Model> {
 }
 
 async function inspect(source: string, options: InspectOptions): Promise<void> {
-  if (!Object.hasOwn(cacheNumberBytes, options.cacheType)) {
-    throw new TypeError(
-      `Expected --cache-type to be one of f32, f16, q8_0 but received "${options.cacheType}"`,
-    )
-  }
   await using model = await openAny(source)
   const { info } = model
   const context = options.context ?? info.contextLength
-  const memory = memoryOf(info, context, options.sequences, options.cacheType)
+  const { sequences, cacheType } = options
+  const hasWeights = info.quantization !== '' && info.headLength > 0
+  const memory = hasWeights ? memoryOf(model, context, sequences, cacheType) : undefined
   const devices = native.devices()
   if (options.json) {
-    console.log(JSON.stringify({ info, context, sequences: options.sequences, memory, devices }))
+    console.log(JSON.stringify({ info, context, sequences, memory, devices }))
     return
   }
-  const plan = `${options.sequences} x ${context} tokens, ${options.cacheType}`
   console.log(table(describe(info)))
-  console.log(`\nmemory for ${plan}:`)
+  if (memory === undefined) return
+  console.log(`\nmemory for ${sequences} x ${context} tokens, ${cacheType}:`)
   console.log(
     table([
       ['weights', bytes(memory.weights)],
       ['cache', bytes(memory.cache)],
-      ['activations', `about ${bytes(memory.workspace)}`],
-      ['total', `about ${bytes(memory.total)}`],
+      ['activations', bytes(memory.workspace)],
+      ['total', bytes(memory.total)],
     ]),
   )
   for (const device of devices) {

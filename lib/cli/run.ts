@@ -45,16 +45,17 @@ async function stream(generation: Generation): Promise<string> {
   return (await generation).text
 }
 
-/** One answer. Ctrl-C stops it. */
-async function answer(engine: Engine, request: GenerateRequest): Promise<void> {
-  const generation = engine.generate(request)
+/** One answer, after what stands before it. Ctrl-C stops it. */
+async function answer(engine: Engine, request: GenerateRequest, before = ''): Promise<void> {
+  const controller = new AbortController()
   const stop = () => {
     process.exitCode = 130
-    generation.abort()
+    controller.abort()
   }
   process.once('SIGINT', stop)
   try {
-    await stream(generation)
+    process.stdout.write(before)
+    await stream(engine.generate({ ...request, signal: controller.signal }))
   } finally {
     process.removeListener('SIGINT', stop)
   }
@@ -108,8 +109,7 @@ async function run(source: string, prompt: string | undefined, options: RunOptio
     if (options.system !== undefined) {
       throw new TypeError('Expected a chat template for --system: this run completes the prompt')
     }
-    process.stdout.write(prompt)
-    return await answer(engine, { ...settingsOf(options), prompt })
+    return await answer(engine, { ...settingsOf(options), prompt }, prompt)
   }
   const system: Message[] =
     options.system === undefined ? [] : [{ role: 'system', content: options.system }]

@@ -3,12 +3,17 @@
 #include "binding/job.h"
 #include "binding/objects.h"
 #include "binding/read.h"
+#include "engine/cache-size.h"
+#include "model/forward.h"
+#include "ops/device.h"
 
 namespace millrace {
 
 namespace {
 
 using ModelHandle = Handle<OpenModel>;
+
+constexpr int64_t k_score_rows = 32;  // rows of logits beside those of decoding sequences
 
 void report_bytes(Napi::Env env, int64_t change) {
   int64_t total = 0;
@@ -89,6 +94,34 @@ Napi::Value piece(const Napi::CallbackInfo& info) {
   });
 }
 
+// memory(context, sequences, stepTokens: number, cacheType: string):
+//   { cacheBytes, workspaceBytes: number }, what an engine with these choices would take
+Napi::Value memory(const Napi::CallbackInfo& info) {
+  return ModelHandle::call(info, [&](OpenModel& open) -> Napi::Value {
+    const Napi::Env env = info.Env();
+    const auto integer = [&](size_t i) {
+      return std::max<int64_t>(info[i].ToNumber().Int64Value(), 1);
+    };
+    const auto type = read_cache_type(info[3]);
+    if (!type.ok()) return throw_status(env, type.status());
+    if (open.model->vocabulary_only())
+      return throw_status(env, error(ErrorCode::unsupported, "the model has no weights"));
+    const auto cpu = open_cpu({.threads = 1});
+    if (!cpu.ok()) return throw_status(env, cpu.status());
+    const int64_t pages = (integer(0) + k_page_tokens - 1) / k_page_tokens * integer(1);
+    const Config& config = open.model->config();
+    const auto size = size_cache(config, (*cpu)->ops(),
+                                 {*type, pages * k_page_tokens, 1, static_cast<size_t>(INT64_MAX)});
+    if (!size.ok()) return throw_status(env, size.status());
+    const int rows = static_cast<int>(std::min<int64_t>(integer(2), INT32_MAX));
+    const int outputs = static_cast<int>(std::min<int64_t>(integer(1) + k_score_rows, rows));
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("cacheBytes", static_cast<double>(size->size_bytes()));
+    object.Set("workspaceBytes", static_cast<double>(Workspace::size_bytes(config, rows, outputs)));
+    return object;
+  });
+}
+
 // close(): Promise<void>; idempotent. Engines keep the weights they use.
 Napi::Value close(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -111,6 +144,7 @@ Result<Napi::Value> wrap_model(Napi::Env env, std::shared_ptr<const Model> model
   object.Set("tokenize", Napi::Function::New<tokenize>(env, "tokenize"));
   object.Set("detokenize", Napi::Function::New<detokenize>(env, "detokenize"));
   object.Set("piece", Napi::Function::New<piece>(env, "piece"));
+  object.Set("memory", Napi::Function::New<memory>(env, "memory"));
   object.Set("close", Napi::Function::New<close>(env, "close"));
   auto open = std::make_shared<OpenModel>();
   open->external_bytes = model->info().size_bytes;

@@ -110,23 +110,6 @@ class Reader {
 constexpr const char* k_priorities[] = {"interactive", "normal", "batch"};
 constexpr const char* k_kinds[] = {"generate", "score"};
 
-void read_cache_type(Reader& reader, DType& into) {
-  constexpr std::pair<const char*, DType> k_types[] = {
-      {"f32", DType::f32}, {"f16", DType::f16}, {"bf16", DType::bf16}, {"q8_0", DType::q8_0}};
-  std::string chosen;
-  reader.text("cacheType", chosen);
-  if (chosen.empty()) return;
-  for (const auto& [name, dtype] : k_types)
-    if (chosen == name) {
-      into = dtype;
-      return;
-    }
-  reader.fail(error(ErrorCode::unsupported,
-                    "Expected \"cacheType\" to be one of f32, f16, q8_0 "
-                    "but received \"%s\"",
-                    chosen.c_str()));
-}
-
 // Two arrays of equal length: the tokens and what is added to their logits.
 void read_logit_bias(Reader& reader, Sampling& sampling) {
   Napi::Value value;
@@ -172,7 +155,12 @@ Result<EngineOptions> read_engine_options(Napi::Object object) {
   reader.number("threads", options.threads);
   reader.number("maxSequences", options.max_sequences);
   reader.number("cacheTokens", options.cache_tokens);
-  read_cache_type(reader, options.cache_type);
+  Napi::Value cache_type;
+  if (reader.find("cacheType", cache_type)) {
+    const auto type = read_cache_type(cache_type);
+    TRY(type);
+    options.cache_type = *type;
+  }
   reader.number("stepTokens", options.step_tokens);
   reader.number("queueLimit", options.queue_limit);
   TRY(reader.status());
@@ -203,6 +191,17 @@ Result<Request> read_request(Napi::Object object) {
   read_sampling(reader, request.sampling);
   TRY(reader.status());
   return request;
+}
+
+Result<DType> read_cache_type(Napi::Value value) {
+  constexpr std::pair<const char*, DType> k_types[] = {
+      {"f32", DType::f32}, {"f16", DType::f16}, {"bf16", DType::bf16}, {"q8_0", DType::q8_0}};
+  const std::string chosen = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  for (const auto& [name, dtype] : k_types)
+    if (chosen == name) return dtype;
+  return error(ErrorCode::unsupported,
+               "Expected \"cacheType\" to be one of f32, f16, q8_0 but received \"%s\"",
+               chosen.c_str());
 }
 
 Result<std::vector<int32_t>> read_tokens(const char* name, Napi::Value value) {

@@ -19,5 +19,6 @@ Result<Request> read_request(Napi::Object object);
 
 Result<std::vector<int32_t>> read_tokens(const char* name, Napi::Value value);  // an Int32Array
 Result<std::string> read_bytes(const char* name, Napi::Value value);  // a string or Uint8Array
+Result<DType> read_cache_type(Napi::Value value);                     // "f32", "f16", "q8_0"
 
 }  // namespace millrace

