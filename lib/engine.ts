@@ -5,7 +5,7 @@ import { type Message, plainMessages } from './chat/messages.js'
 import { call, coded, errorOfNumber, MillraceError } from './errors.js'
 import { connect, type Ended, type Receiver } from './events.js'
 import { type Completion, type Ending, type Generation, openGeneration } from './generation.js'
-import { handleOf, Model, templateOf } from './model.js'
+import { Model, nativeOf, templateOf } from './model.js'
 import {
   type EngineStats,
   type NativeEngine,
@@ -305,7 +305,7 @@ export class Engine implements AsyncDisposable {
     // What the callback holds must not lead to the engine: it could never be collected.
     const live = new Map<number, Receiver>()
     try {
-      const job = call(() => native.openEngine(handleOf(opened), known, connect(live)))
+      const job = call(() => native.openEngine(nativeOf(opened), known, connect(live)))
       const handle = await job.promise
       return new Engine(opened, handle, live, opened !== model)
     } catch (error) {
@@ -347,7 +347,7 @@ export class Engine implements AsyncDisposable {
       for (const feed of feeds) feed.done(emptyEnding)
       return generation
     }
-    const model = handleOf(this.model)
+    const model = nativeOf(this.model)
     try {
       for (const [index, feed] of feeds.entries()) {
         const id = call(() => this.#native.submit({ ...packed, seed: seedOf(seed, index) }))

@@ -89,7 +89,7 @@ function pathOf(source: string): string {
 }
 
 /** The handle of a model; for the engine. */
-export let handleOf: (model: Model) => NativeModel
+export let nativeOf: (model: Model) => NativeModel
 
 /** A model's chat template, parsed once. @throws MillraceError `unsupported` when it has none. */
 export let templateOf: (model: Model) => ChatTemplate
@@ -116,7 +116,7 @@ export class Model implements AsyncDisposable {
   }
 
   static {
-    handleOf = (model) => model.#native
+    nativeOf = (model) => model.#native
     templateOf = (model) => model.#parsed()
   }
 

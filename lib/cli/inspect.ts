@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander'
 import { call, MillraceError } from '../errors.js'
-import { handleOf, Model, type ModelInfo } from '../model.js'
+import { Model, type ModelInfo, nativeOf } from '../model.js'
 import { native } from '../native.js'
 import { bytes, count, integer, table } from './arguments.js'
 
@@ -31,7 +31,7 @@ export function memoryOf(
   cacheType: string,
 ): Memory {
   const { cacheBytes, workspaceBytes } = call(() =>
-    handleOf(model).memory(context, sequences, Math.max(stepTokens, sequences), cacheType),
+    nativeOf(model).memory(context, sequences, Math.max(stepTokens, sequences), cacheType),
   )
   const weights = model.info.sizeBytes
   const total = weights + cacheBytes + workspaceBytes
