@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/random.h"
 
@@ -57,41 +58,70 @@ void cut_top_k(Row& row) {
   row.is_cut = true;
 }
 
-// Length of the shortest prefix of the ranked candidates whose weights reach `wanted`; 0: none
-// does.
-size_t count_to_reach(const Row& row, double wanted) {
-  double sum = 0;
-  const std::vector<Candidate>& kept = row.scratch.kept;
-  for (size_t i = 0; i < kept.size(); ++i) {
-    sum += row.weight(kept[i].logit);
+// Length of the shortest prefix of the ranked candidates whose weights, added to `sum`, reach
+// `wanted`; all of them if none does.
+size_t count_to_reach(const Row& row, const std::vector<Candidate>& ranked, double sum,
+                      double wanted) {
+  for (size_t i = 0; i < ranked.size(); ++i) {
+    sum += row.weight(ranked[i].logit);
     if (sum >= wanted) return i + 1;
   }
-  return 0;
+  return ranked.size();
+}
+
+constexpr int k_bins = 2048;
+
+// Which of k_bins equal steps from the likeliest to where weights vanish a logit falls into.
+int bin_of(const Row& row, float logit) {
+  constexpr float k_bins_per_nat = k_bins / 88.0f;
+  const float distance = (row.highest - logit) * row.inverse_temperature * k_bins_per_nat;
+  return distance < k_bins - 1 ? static_cast<int>(distance) : k_bins - 1;
+}
+
+// The last token, in order of rank, of the smallest set that reaches a share of the probability:
+// weights are added up in bins, and only the bin in which the share is reached is ranked.
+Candidate last_to_reach(const Row& row, double share) {
+  const DrawInput& input = row.input;
+  std::vector<double> sums(k_bins, 0.0);
+  for (int32_t i = 0; i < input.vocab_size; ++i) {
+    const float logit = input.logits[i];
+    sums[static_cast<size_t>(bin_of(row, logit))] +=
+        static_cast<double>(exp_of((logit - row.highest) * row.inverse_temperature));
+  }
+  double total = 0, before = 0;
+  for (const double sum : sums) total += sum;
+  int bin = 0;
+  while (bin + 1 < k_bins && before + sums[static_cast<size_t>(bin)] < share * total) {
+    before += sums[static_cast<size_t>(bin++)];
+  }
+  std::vector<Candidate>& edge = row.scratch.kept;
+  edge.clear();
+  for (int32_t i = 0; i < input.vocab_size; ++i) {
+    if (bin_of(row, input.logits[i]) == bin) edge.push_back({i, input.logits[i]});
+  }
+  if (edge.empty()) return {input.vocab_size, -std::numeric_limits<float>::infinity()};
+  std::sort(edge.begin(), edge.end(), ranks_before);
+  return edge[count_to_reach(row, edge, before, share * total) - 1];
 }
 
 // The smallest set of the likeliest tokens that reaches probability top_p: Holtzman et al., "The
-// curious case of neural text degeneration", 2020. Ranks ever more candidates until it is reached.
+// curious case of neural text degeneration", 2020.
 void cut_top_p(Row& row) {
-  constexpr int k_first = 64, k_growth = 8;
-  const DrawInput& input = row.input;
   std::vector<Candidate>& kept = row.scratch.kept;
   const double share = static_cast<double>(row.sampling().top_p);
   if (row.is_cut) {
     double total = 0;
     for (const Candidate& candidate : kept) total += row.weight(candidate.logit);
-    const size_t length = count_to_reach(row, share * total);
-    if (length > 0) kept.resize(length);
+    kept.resize(count_to_reach(row, kept, 0, share * total));
     return;
   }
-  const double total =
-      sum_exp(input.logits, input.vocab_size, row.highest, row.inverse_temperature);
-  row.is_cut = true;
-  for (int k = k_first;; k = k > input.vocab_size / k_growth ? input.vocab_size : k * k_growth) {
-    select_top(input.logits, input.vocab_size, k, kept);
-    const size_t length = count_to_reach(row, share * total);
-    if (length > 0) kept.resize(length);
-    if (length > 0 || k >= input.vocab_size) return;
+  const Candidate last = last_to_reach(row, share);
+  kept.clear();
+  for (int32_t token = 0; token < row.input.vocab_size; ++token) {
+    const Candidate candidate{token, row.input.logits[token]};
+    if (!ranks_before(last, candidate)) kept.push_back(candidate);
   }
+  row.is_cut = true;
 }
 
 // Keeps what is at least min_p times as likely as the likeliest token: Nguyen et al., "Min-p
@@ -103,9 +133,7 @@ void cut_min_p(Row& row) {
   };
   std::vector<Candidate>& kept = row.scratch.kept;
   if (row.is_cut) {
-    kept.erase(std::find_if(kept.begin(), kept.end(),
-                            [&](const Candidate& candidate) { return !is_kept(candidate.logit); }),
-               kept.end());
+    std::erase_if(kept, [&](const Candidate& candidate) { return !is_kept(candidate.logit); });
     return;
   }
   kept.clear();
@@ -127,8 +155,10 @@ void pick(Row& row) {
     return;
   }
   std::vector<Candidate>& kept = row.scratch.kept;
-  std::sort(kept.begin(), kept.end(),
-            [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
+  const auto by_token = [](const Candidate& a, const Candidate& b) { return a.token < b.token; };
+  if (!std::is_sorted(kept.begin(), kept.end(), by_token)) {
+    std::sort(kept.begin(), kept.end(), by_token);
+  }
   double total = 0, walked = 0;
   for (const Candidate& candidate : kept) total += row.weight(candidate.logit);
   for (const Candidate& candidate : kept) {
