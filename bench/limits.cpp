@@ -137,8 +137,7 @@ std::vector<Peak> peaks() {
   if (__builtin_cpu_supports("fma")) known.push_back({"f32_avx2", 12 * 16.0, fma_avx2});
   if (__builtin_cpu_supports("avx512f")) known.push_back({"f32_avx512", 12 * 32.0, fma_avx512});
   if (__builtin_cpu_supports("avx2")) known.push_back({"int8_avx2", 8 * 64.0, int8_avx2});
-  if (__builtin_cpu_supports("avx512vnni"))
-    known.push_back({"int8_vnni", 12 * 128.0, int8_vnni});
+  if (__builtin_cpu_supports("avx512vnni")) known.push_back({"int8_vnni", 12 * 128.0, int8_vnni});
   return known;
 }
 

@@ -33,9 +33,10 @@ enum class ErrorCode : int {
 };
 
 inline constexpr const char* k_error_code_names[] = {
-    "ok",      "invalid-argument", "not-found", "io",     "bad-file", "unsupported",
-    "too-long", "overloaded",      "deadline",  "aborted", "closed",   "failed",
-    "out-of-memory", "device",     "network",   "internal"};
+    "ok",          "invalid-argument", "not-found",     "io",       "bad-file",
+    "unsupported", "too-long",         "overloaded",    "deadline", "aborted",
+    "closed",      "failed",           "out-of-memory", "device",   "network",
+    "internal"};
 
 inline const char* name_of(ErrorCode code) { return k_error_code_names[static_cast<int>(code)]; }
 
@@ -90,27 +91,27 @@ const Status& status_of(const Result<T>& result) {
 
 // Returns the error of expr to the caller; yields nothing. For a Result, name it first:
 //   auto file = FileMap::open(path); TRY(file); use(*file);
-#define TRY(expr)                                                             \
-  do {                                                                        \
-    if (auto&& try_result = (expr); !::millrace::status_of(try_result).ok())  \
-      return ::millrace::status_of(try_result);                               \
+#define TRY(expr)                                                            \
+  do {                                                                       \
+    if (auto&& try_result = (expr); !::millrace::status_of(try_result).ok()) \
+      return ::millrace::status_of(try_result);                              \
   } while (false)
 
 // For our own bugs only, never for input. Debug builds abort; release builds return `internal`
 // from a function whose result is a Status or Result.
 #ifdef NDEBUG
-#define CHECK(condition)                                                            \
-  do {                                                                              \
-    if (!(condition))                                                               \
-      return ::millrace::error(::millrace::ErrorCode::internal,                     \
-                               "internal error: %s (%s:%d)", #condition, __FILE__, __LINE__); \
+#define CHECK(condition)                                                                      \
+  do {                                                                                        \
+    if (!(condition))                                                                         \
+      return ::millrace::error(::millrace::ErrorCode::internal, "internal error: %s (%s:%d)", \
+                               #condition, __FILE__, __LINE__);                               \
   } while (false)
 #else
-#define CHECK(condition)                                                            \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
+#define CHECK(condition)                                                                  \
+  do {                                                                                    \
+    if (!(condition)) {                                                                   \
       std::fprintf(stderr, "CHECK failed: %s (%s:%d)\n", #condition, __FILE__, __LINE__); \
-      std::abort();                                                                 \
-    }                                                                               \
+      std::abort();                                                                       \
+    }                                                                                     \
   } while (false)
 #endif

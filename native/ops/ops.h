@@ -3,10 +3,10 @@
 // An operator reads plain argument structs, works on the device of its queue and returns nothing:
 // the first error is kept by the queue and reported by Device::finish(). Activations are row-major
 // f32 matrices with one row per token of the step; `n` rows. Inputs and outputs do not alias unless
-// said. Law: every output row depends only on its own input row (and, in attention, its own sequence),
-// and is computed in one order of additions whatever else is in the batch, whatever the number of
-// threads: the same request gives the same bits alone, batched, chunked, or after a prefix hit.
-// Threads: called by the engine thread only; an operator may use the queue's workers.
+// said. Law: every output row depends only on its own input row (and, in attention, its own
+// sequence), and is computed in one order of additions whatever else is in the batch, whatever the
+// number of threads: the same request gives the same bits alone, batched, chunked, or after a
+// prefix hit. Threads: called by the engine thread only; an operator may use the queue's workers.
 
 #include <cstddef>
 #include <cstdint>
@@ -38,7 +38,7 @@ struct EmbedArgs {
   const int32_t* tokens;  // [n]
   int n;
   float scale;
-  float* out;             // [n, table.cols]
+  float* out;  // [n, table.cols]
 };
 
 // If add is set: x += add (in place). Then out = x / sqrt(mean(x^2) + eps) * weight, per row.
@@ -66,7 +66,7 @@ struct MatmulArgs {
   const float* x;    // [n, cols]
   int64_t x_stride;  // in elements
   int n;
-  int count;         // products used, 1..3
+  int count;  // products used, 1..3
   Product products[3];
 };
 
@@ -75,19 +75,19 @@ struct MatmulArgs {
 // Su et al., "RoFormer", 2021; the split form is GPT-NeoX's.
 struct RopeArgs {
   float* x;
-  int64_t x_stride;          // in elements between tokens
+  int64_t x_stride;  // in elements between tokens
   int n;
   int heads;
   int head_dim;
-  int rotary;                // dimensions turned, even, <= head_dim
+  int rotary;  // dimensions turned, even, <= head_dim
   bool adjacent;
   const int32_t* positions;  // [n]
   const float* inv_freq;     // [rotary / 2], scaling already applied
   float magnitude;
 };
 
-// The KV cache of one model on one device: pages of page_tokens positions for all layers. The layout
-// inside a page belongs to the table; only store and attention read it.
+// The KV cache of one model on one device: pages of page_tokens positions for all layers. The
+// layout inside a page belongs to the table; only store and attention read it.
 struct KvShape {
   int layers;
   int kv_heads;
@@ -97,7 +97,7 @@ struct KvShape {
 };
 struct KvCacheView {
   KvShape shape;
-  void* data;         // n_pages * Ops::kv_page_bytes(shape)
+  void* data;  // n_pages * Ops::kv_page_bytes(shape)
   size_t page_bytes;
 };
 
@@ -122,9 +122,9 @@ struct StoreArgs {
 };
 
 // Causal attention of q [n, heads, head_dim] over the cached positions of its own sequence, query
-// position p seeing positions max(0, p - window + 1) .. p. heads is a multiple of kv_heads; query head
-// h reads kv head h / (heads / kv_heads). out[n, heads, head_dim]. Softmax in f32, online over ranges
-// of positions whose borders do not depend on the batch or the thread count.
+// position p seeing positions max(0, p - window + 1) .. p. heads is a multiple of kv_heads; query
+// head h reads kv head h / (heads / kv_heads). out[n, heads, head_dim]. Softmax in f32, online over
+// ranges of positions whose borders do not depend on the batch or the thread count.
 struct AttentionArgs {
   KvCacheView cache;
   int layer;
@@ -134,8 +134,8 @@ struct AttentionArgs {
   int64_t out_stride;
   int heads;
   float scale;
-  int window;        // 0: none
-  float soft_cap;    // 0: none; cap * tanh(score / cap)
+  int window;      // 0: none
+  float soft_cap;  // 0: none; cap * tanh(score / cap)
   const Span* spans;
   int n_spans;
 };
@@ -170,8 +170,8 @@ struct Ops {
 
   // Bytes of the packed form of a weight, or 0 when this table reads the plain form.
   size_t (*packed_bytes)(DType dtype, int rows, int cols);
-  // Writes the packed form of rows [first_row, first_row + n_rows) of a plain weight, so that callers
-  // may split the work; first_row is a multiple of pack_rows.
+  // Writes the packed form of rows [first_row, first_row + n_rows) of a plain weight, so that
+  // callers may split the work; first_row is a multiple of pack_rows.
   void (*pack)(const Weight& plain, void* packed, int first_row, int n_rows);
   int pack_rows;
   size_t (*kv_page_bytes)(const KvShape& shape);

@@ -18,7 +18,7 @@ const longFiles = [
 ]
 const generated = /^native\/base\/[a-z0-9-]*table[a-z0-9-]*\.(h|cpp)$/
 
-// Words as strings: a list of forbidden names would itself use them.
+// 'handleOf' names a handle, the noun. Words as strings: a list of forbidden names would itself use them.
 const inName = ['manager', 'helper', 'utils?', 'common', 'misc', 'impl2']
 const asPrefix = ['new', 'do', 'handle', 'process']
 const wordsOfName = new RegExp(inName.join('|'), 'i')
@@ -28,7 +28,7 @@ const forbiddenCpp = new RegExp(
 )
 const capitals = inName.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('|')
 const forbiddenTs = new RegExp(
-  `\\b(?:\\w*(?:${capitals})(?![a-z])\\w*|(?:${inName.join('|')})|(?:${asPrefix.join('|')})[A-Z]\\w*)\\b`,
+  `\\b(?:\\w*(?:${capitals})(?![a-z])\\w*|(?:${inName.join('|')})|(?:${asPrefix.join('|')})(?!Of)[A-Z]\\w*)\\b`,
   'g',
 )
 // Names that are not ours to choose.

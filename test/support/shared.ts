@@ -11,7 +11,7 @@ const root = resolve(fileURLToPath(import.meta.url), '../../..')
 
 /** The folder of reference data, or undefined when it is not there (tests then say "skipped"). */
 export const sharedFolder: string | undefined = [
-  process.env['MILLRACE_SHARED'],
+  process.env.MILLRACE_SHARED,
   resolve(root, '../shared'),
 ].find((path) => path !== undefined && existsSync(join(path, 'golden/MANIFEST.json')))
 

@@ -1,5 +1,5 @@
-// The operators for x86-64 with AVX-512 (F, BW, VL, DQ) and VNNI. The order of includes is the design: plain
-// headers, then the region, then everything that mentions a vector type.
+// The operators for x86-64 with AVX-512 (F, BW, VL, DQ) and VNNI. The order of includes is the
+// design: plain headers, then the region, then everything that mentions a vector type.
 #include "ops/cpu/table.h"
 #include <immintrin.h>
 #include "ops/cpu/simd/begin-avx512.h"
