@@ -103,7 +103,9 @@ struct KeyVectors {
       const int next = std::min(position + C * V::k_width, last);
       blocks[c] = plan.block(tile, position);
       slots[c] = position % tokens;
-      ahead[c] = plan.block(tile, next) - blocks[c] + (next % tokens - slots[c]) * element_bytes;
+      const int64_t step = CacheLayout::lane_offset(next % tokens, plan.layout.head_dim) -
+                           CacheLayout::lane_offset(slots[c], plan.layout.head_dim);
+      ahead[c] = plan.block(tile, next) - blocks[c] + step * element_bytes;
     }
   }
 };
@@ -114,7 +116,7 @@ template <class Cache, int R, int C>
 static void score_block(const CacheLayout& layout, const float* q, const KeyVectors<C>& vectors,
                         float* scores) {
   using Element = typename Cache::Element;
-  const int dim = layout.head_dim, tokens = layout.page_tokens;
+  const int dim = layout.head_dim;
   const int step = Cache::k_scaled ? 32 : dim;
   for (int first = 0; first < dim; first += step) {
     V::f32 sum[R][C];
@@ -122,15 +124,15 @@ static void score_block(const CacheLayout& layout, const float* q, const KeyVect
       for (int c = 0; c < C; ++c) sum[r][c] = V::zero();
     const Element* keys[C];
     for (int c = 0; c < C; ++c)
-      keys[c] = reinterpret_cast<const Element*>(vectors.blocks[c]) + vectors.slots[c] +
-                static_cast<int64_t>(first) * tokens;
+      keys[c] = reinterpret_cast<const Element*>(vectors.blocks[c]) +
+                CacheLayout::lane_offset(vectors.slots[c], dim) + first * k_lane_tokens;
     for (int d = first; d < first + step; ++d) {
       V::f32 key[C];
       for (int c = 0; c < C; ++c) {
         key[c] = Cache::load(keys[c]);
         if constexpr (k_fetches<R>)
           V::prefetch(reinterpret_cast<const char*>(keys[c]) + vectors.ahead[c]);
-        keys[c] += tokens;
+        keys[c] += k_lane_tokens;
       }
       for (int r = 0; r < R; ++r) {
         const V::f32 x = V::splat(q[r * dim + d]);
@@ -142,7 +144,9 @@ static void score_block(const CacheLayout& layout, const float* q, const KeyVect
       for (int r = 0; r < R; ++r) {
         float* out = scores + r * k_score_stride + c * V::k_width;
         if constexpr (Cache::k_scaled) {
-          const V::f32 scale = V::load(scales + (first / 32) * tokens + vectors.slots[c]);
+          const V::f32 scale =
+              V::load(scales + CacheLayout::lane_offset(vectors.slots[c], dim / 32) +
+                      first / 32 * k_lane_tokens);
           const V::f32 before = first ? V::load(out) : V::zero();
           V::store(out, V::fma(sum[r][c], scale, before));
         } else {

@@ -1,7 +1,10 @@
-// The KV cache of the CPU tables. Per layer and kv head a page holds one block: keys with the
-// positions in lanes [head_dim][page_tokens], then values with the dimensions in lanes
-// [page_tokens][v_dim]. q8_0 adds f32 scales per 32 dimensions: keys' [head_dim / 32][page_tokens]
-// after the keys, values' [page_tokens][head_dim / 32] after the values.
+// The KV cache of the CPU tables. Per layer and kv head a page holds one block: keys with 16
+// positions in lanes [page_tokens / 16][head_dim][16], so that a new key touches few cache lines,
+// then values with the dimensions in lanes [page_tokens][v_dim]. q8_0 adds f32 scales per 32
+// dimensions: keys' [page_tokens / 16][head_dim / 32][16] after the keys, values'
+// [page_tokens][head_dim / 32] after the values.
+
+constexpr int k_lane_tokens = 16;
 
 struct CacheLayout {
   int page_tokens, head_dim;
@@ -19,6 +22,11 @@ struct CacheLayout {
     v = k_scales + scales;
     v_scales = v + static_cast<int64_t>(page_tokens) * v_dim * element_bytes;
     block_bytes = v_scales + scales;
+  }
+
+  // Elements before the first of `n` per-position items of a slot, which lie k_lane_tokens apart.
+  static int64_t lane_offset(int slot, int n) {
+    return static_cast<int64_t>(slot / k_lane_tokens) * n * k_lane_tokens + slot % k_lane_tokens;
   }
 };
 
@@ -95,15 +103,16 @@ static void store_position(const CacheLayout& layout, char* block, int slot, con
                            const float* v) {
   using Element = typename Cache::Element;
   constexpr int k_room = k_max_head_dim + 16;
-  Element codes[k_room] = {};
+  Element codes[k_room];
   float scales[k_max_head_dim / 32];
-  const int dim = layout.head_dim, tokens = layout.page_tokens, groups = dim / 32;
+  const int dim = layout.head_dim, groups = dim / 32;
   Cache::encode(k, dim, codes, scales);
-  auto* keys = reinterpret_cast<Element*>(block) + slot;
-  for (int d = 0; d < dim; ++d) keys[static_cast<int64_t>(d) * tokens] = codes[d];
-  auto* key_scales = reinterpret_cast<float*>(block + layout.k_scales) + slot;
+  auto* keys = reinterpret_cast<Element*>(block) + CacheLayout::lane_offset(slot, dim);
+  for (int d = 0; d < dim; ++d) keys[d * k_lane_tokens] = codes[d];
+  auto* key_scales =
+      reinterpret_cast<float*>(block + layout.k_scales) + CacheLayout::lane_offset(slot, groups);
   if (Cache::k_scaled)
-    for (int g = 0; g < groups; ++g) key_scales[static_cast<int64_t>(g) * tokens] = scales[g];
+    for (int g = 0; g < groups; ++g) key_scales[g * k_lane_tokens] = scales[g];
 
   Cache::encode(v, dim, codes, scales);
   std::fill(codes + dim, codes + layout.v_dim, Element());
