@@ -1,45 +1,37 @@
 // Continuous batching over one model: requests in, generations out.
 
 import { setMaxListeners } from 'node:events'
-import { type Message, plainMessages } from './chat/messages.js'
 import { call, coded, errorOfNumber, MillraceError } from './errors.js'
 import { connect, type Ended, type Receiver } from './events.js'
-import { type Completion, type Ending, type Generation, openGeneration } from './generation.js'
-import { Model, nativeOf, templateOf } from './model.js'
 import {
-  type EngineStats,
-  type NativeEngine,
-  type NativeModel,
-  type NativeRequest,
-  native,
-} from './native.js'
+  type Completion,
+  type Ending,
+  type Generation,
+  nothing,
+  openGeneration,
+} from './generation.js'
+import { Model, nativeOf } from './model.js'
+import { type EngineStats, type NativeEngine, type NativeModel, native } from './native.js'
 import {
-  aBoolean,
-  anArray,
   anInteger,
-  aSignal,
-  aString,
   type Checks,
   checkOptions,
   invalid,
   oneOf,
-  someStrings,
-  someTokens,
   toTokens,
   unsupported,
 } from './options.js'
 import {
-  packSampling,
-  randomSeed,
-  type SamplingOptions,
-  samplingChecks,
-  seedOf,
-} from './sampling.js'
+  type GenerateRequest,
+  generateChecks,
+  generateLater,
+  packRequest,
+  type ScoreRequest,
+  scoreChecks,
+} from './request.js'
+import { randomSeed, seedOf } from './sampling.js'
 
 export type { EngineStats } from './native.js'
-
-/** Which waiting requests go first; long waiting moves a request up. */
-export type Priority = 'interactive' | 'normal' | 'batch'
 
 /** How to open an engine. */
 export interface EngineOptions {
@@ -59,53 +51,6 @@ export interface EngineOptions {
   queueLimit?: number
 }
 
-/** What to generate: exactly one of `prompt` and `messages`, and how. */
-export interface GenerateRequest extends SamplingOptions {
-  /** Text, whose special tokens are plain text, or token ids. */
-  prompt?: string | ArrayLike<number>
-  /** A conversation, rendered with the model's chat template. */
-  messages?: Message[]
-  /** Not supported yet. */
-  tools?: unknown[]
-  /** Not supported yet. */
-  toolChoice?: unknown
-  /** Default: to the end of the context. */
-  maxTokens?: number
-  /** Strings that end the answer and are not part of it. */
-  stop?: string[]
-  /** Tokens that end the answer and are not part of it. */
-  stopTokens?: number[]
-  /** Go on after end tokens. */
-  ignoreEos?: boolean
-  /** Independent answers, of seeds `seed`, `seed + 1`, … Default 1. */
-  n?: number
-  /** Not supported yet. */
-  schema?: object
-  /** Not supported yet. */
-  grammar?: string
-  /** Not supported yet. */
-  regex?: string
-  /** Not supported yet. */
-  adapter?: string
-  /** Requests share cached prefixes only with requests of the same salt. */
-  cacheSalt?: string
-  /** Default `normal`. */
-  priority?: Priority
-  /** From submission; then the generation fails with code `deadline`. */
-  deadlineMs?: number
-  /** Aborts the generation, which then resolves with `finishReason: 'abort'`. */
-  signal?: AbortSignal
-}
-
-/** What to score. */
-export interface ScoreRequest {
-  prompt: string | ArrayLike<number>
-  /** Most likely next tokens to report per position, up to the vocabulary's size. Default 0. */
-  top?: number
-  signal?: AbortSignal
-  priority?: Priority
-}
-
 /** Log-probabilities of a given text. */
 export interface Score {
   tokens: Int32Array
@@ -120,8 +65,6 @@ export interface EmbedOptions {
   signal?: AbortSignal
 }
 
-const maxInt = 2 ** 31 - 1
-
 const engineChecks: Checks = {
   device: (value) =>
     typeof value === 'string' && /^(auto|cpu|cuda(:\d+)?)$/.test(value)
@@ -133,44 +76,6 @@ const engineChecks: Checks = {
   cacheType: oneOf('f32', 'f16', 'bf16', 'q8_0', 'f8'),
   stepTokens: anInteger(1, 2 ** 20),
   queueLimit: anInteger(1, 2 ** 30 - 1),
-}
-
-const priorities = oneOf('interactive', 'normal', 'batch')
-
-const aPrompt = (value: unknown) =>
-  typeof value === 'string' || someTokens(value) === undefined
-    ? undefined
-    : 'a string or an array of token ids (integers from 0)'
-
-const generateChecks: Checks = {
-  ...samplingChecks,
-  prompt: aPrompt,
-  messages: anArray,
-  maxTokens: anInteger(1, maxInt),
-  stop: someStrings,
-  stopTokens: someTokens,
-  ignoreEos: aBoolean,
-  n: anInteger(1, 1024),
-  cacheSalt: aString,
-  priority: priorities,
-  deadlineMs: anInteger(1),
-  signal: aSignal,
-}
-
-const generateLater = {
-  tools: 'pass no tools',
-  toolChoice: 'pass no tools',
-  schema: 'constrained decoding is not there yet',
-  grammar: 'constrained decoding is not there yet',
-  regex: 'constrained decoding is not there yet',
-  adapter: 'adapters are not there yet',
-}
-
-const scoreChecks: Checks = {
-  prompt: aPrompt,
-  top: anInteger(0, maxInt),
-  signal: aSignal,
-  priority: priorities,
 }
 
 function checkEngineOptions(options: EngineOptions | undefined): EngineOptions {
@@ -186,45 +91,6 @@ function checkEngineOptions(options: EngineOptions | undefined): EngineOptions {
   return known
 }
 
-/** The fields of a prompt; messages become text in which special tokens count. */
-function packPrompt(model: Model, request: GenerateRequest): Partial<NativeRequest> {
-  const { prompt, messages } = request
-  if ((prompt === undefined) === (messages === undefined)) {
-    const given = prompt === undefined ? 'neither' : 'both'
-    throw new TypeError(`Expected exactly one of "prompt" and "messages" but received ${given}`)
-  }
-  if (typeof prompt === 'string') return { text: prompt }
-  if (prompt !== undefined) return { tokens: toTokens(prompt) }
-  const plain = plainMessages(messages)
-  const { bosToken, eosTokens } = model.info
-  const textOf = (token: number | undefined) =>
-    token === undefined ? '' : model.detokenize([token], { special: true })
-  const template = templateOf(model)
-  const bos = textOf(bosToken)
-  const text = template.render({
-    messages: template.withArguments(plain),
-    bosToken: bos,
-    eosToken: textOf(eosTokens[0]),
-  })
-  // The vocabulary's own BOS, unless the template wrote it.
-  return { text, parseSpecial: true, addSpecial: bos === '' || !text.startsWith(bos) }
-}
-
-function packRequest(model: Model, request: GenerateRequest, seed: number): NativeRequest {
-  return {
-    kind: 'generate',
-    ...packPrompt(model, request),
-    ...packSampling(request, seed),
-    ...(request.maxTokens === undefined ? {} : { maxTokens: request.maxTokens }),
-    ...(request.stop === undefined ? {} : { stop: request.stop }),
-    ...(request.stopTokens === undefined ? {} : { stopTokens: toTokens(request.stopTokens) }),
-    ...(request.ignoreEos === undefined ? {} : { ignoreEos: request.ignoreEos }),
-    ...(request.cacheSalt === undefined ? {} : { cacheSalt: request.cacheSalt }),
-    ...(request.priority === undefined ? {} : { priority: request.priority }),
-    ...(request.deadlineMs === undefined ? {} : { deadlineMs: request.deadlineMs }),
-  }
-}
-
 const finishReasons: Completion['finishReason'][] = ['abort', 'stop', 'length', 'abort']
 
 const endingOf = (ended: Ended): Ending => ({
@@ -232,12 +98,6 @@ const endingOf = (ended: Ended): Ending => ({
   usage: ended.usage,
   timings: ended.timings,
 })
-
-const emptyEnding: Ending = {
-  finishReason: 'abort',
-  usage: { promptTokens: 0, cachedTokens: 0, completionTokens: 0 },
-  timings: { queueMs: 0, firstTokenMs: 0, decodeMs: 0 },
-}
 
 const decoder = new TextDecoder()
 
@@ -344,7 +204,7 @@ export class Engine implements AsyncDisposable {
     }
     const { generation, feeds } = openGeneration(n, abort)
     if (signal?.aborted) {
-      for (const feed of feeds) feed.done(emptyEnding)
+      for (const feed of feeds) feed.done(nothing)
       return generation
     }
     const model = nativeOf(this.model)

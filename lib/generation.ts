@@ -94,7 +94,8 @@ interface Reader {
   reject(error: unknown): void
 }
 
-const nothing: Ending = {
+/** The end of an answer that never began. */
+export const nothing: Ending = {
   finishReason: 'abort',
   usage: { promptTokens: 0, cachedTokens: 0, completionTokens: 0 },
   timings: { queueMs: 0, firstTokenMs: 0, decodeMs: 0 },

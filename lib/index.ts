@@ -6,10 +6,7 @@ export {
   Engine,
   type EngineOptions,
   type EngineStats,
-  type GenerateRequest,
-  type Priority,
   type Score,
-  type ScoreRequest,
 } from './engine.js'
 export { type ErrorCode, MillraceError } from './errors.js'
 export {
@@ -23,4 +20,5 @@ export {
 } from './generation.js'
 export { type PullOptions, pull } from './hub.js'
 export { Model, type ModelInfo, type ModelOptions } from './model.js'
+export type { GenerateRequest, Priority, ScoreRequest } from './request.js'
 export type { SamplingOptions } from './sampling.js'

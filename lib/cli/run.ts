@@ -3,8 +3,9 @@
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
 import type { Message } from '../chat/messages.js'
-import { Engine, type GenerateRequest } from '../engine.js'
+import { Engine } from '../engine.js'
 import type { Generation } from '../generation.js'
+import type { GenerateRequest } from '../request.js'
 import { decimal, given, integer } from './arguments.js'
 
 interface RunOptions {

@@ -20,7 +20,7 @@ const neverTogether: [string, string][] = [['text', 'tensor']]
 const libFloors = [
   ['native', 'options', 'errors'],
   ['chat', 'grammar', 'sampling', 'hub'], // pure functions, data to data; the hub knows only files
-  ['model', 'engine', 'events', 'generation', 'messages'],
+  ['model', 'engine', 'events', 'generation', 'messages', 'request'],
   ['session'],
   ['adapters', 'embeddings', 'jobs', 'server', 'providers'],
   ['index'], // re-exports only
