@@ -89,10 +89,10 @@ export interface OpenGeneration {
   feeds: Feed[]
 }
 
-interface Reader {
-  resolve(result: IteratorResult<Piece, undefined>): void
-  reject(error: unknown): void
-}
+type Result = IteratorResult<Piece, undefined>
+
+/** Continues a reader; a promise that rejects fails it. */
+type Reader = (result: Result | Promise<Result>) => void
 
 /** The end of an answer that never began. */
 export const nothing: Ending = {
@@ -253,15 +253,15 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
     }
   }
 
-  #next(): Promise<IteratorResult<Piece, undefined>> {
+  #next(): Promise<Result> {
     if (this.#readers.length === 0) {
       const piece = this.#take()
       if (piece !== undefined) return Promise.resolve({ done: false, value: piece })
       if (this.#state === 'failed') return Promise.reject(this.#failure)
       if (this.#state === 'done') return Promise.resolve({ done: true, value: undefined })
     }
-    return new Promise((resolve, reject) => {
-      this.#readers.push({ resolve, reject })
+    return new Promise((resolve) => {
+      this.#readers.push(resolve)
     })
   }
 
@@ -278,11 +278,9 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
     return {
       piece: (text, tokens, from, to) => {
         answer.append(text, tokens, from, to)
-        const reader = this.#readers.shift()
-        if (reader === undefined) return
-        const piece = answer.take()
-        if (piece === undefined) this.#readers.unshift(reader)
-        else reader.resolve({ done: false, value: piece })
+        if (this.#readers.length === 0) return
+        const value = answer.take()
+        if (value !== undefined) this.#readers.shift()?.({ done: false, value })
       },
       logprob: (entry) => {
         answer.logprobs ??= []
@@ -301,7 +299,7 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
     const choices = this.#answers.map((one) => one.completion())
     const [first] = choices as [Completion]
     this.#settle.resolve(choices.length > 1 ? { ...first, choices } : first)
-    for (const reader of this.#readers.splice(0)) reader.resolve({ done: true, value: undefined })
+    for (const reader of this.#readers.splice(0)) reader({ done: true, value: undefined })
   }
 
   #fail(error: MillraceError): void {
@@ -310,6 +308,6 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
     this.#state = 'failed'
     this.#failure = error
     this.#settle.reject(error)
-    for (const reader of this.#readers.splice(0)) reader.reject(error)
+    for (const reader of this.#readers.splice(0)) reader(Promise.reject(error))
   }
 }
