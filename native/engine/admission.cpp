@@ -49,7 +49,8 @@ Status check_room(Sequence& sequence, int offered, const char* what) {
   const int max_tokens = sequence.request.max_tokens;
   const bool is_score = sequence.is_score();
   const int64_t wanted = is_score ? 0 : max_tokens < 0 ? 1 : max_tokens;
-  if (n_prompt + wanted <= offered) {
+  const int64_t total = n_prompt + wanted;
+  if (total <= offered) {
     const int room = offered - n_prompt;
     sequence.max_output = std::min(sequence.max_output, room);
     return {};
@@ -63,7 +64,7 @@ Status check_room(Sequence& sequence, int offered, const char* what) {
   return error(ErrorCode::too_long,
                "Expected prompt and maxTokens to fit %s of %d tokens but "
                "received %d + %d = %lld",
-               what, offered, n_prompt, max_tokens, static_cast<long long>(n_prompt + wanted));
+               what, offered, n_prompt, max_tokens, static_cast<long long>(total));
 }
 
 }  // namespace

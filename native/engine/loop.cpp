@@ -120,11 +120,9 @@ EngineStats Loop::stats() const {
 }
 
 void Loop::close_async(int64_t drain_ms, std::function<void()> on_closed) {
-  bool is_closed = false;
   {
     const std::lock_guard lock(mutex_);
-    is_closed = shared_.state == State::closed;
-    if (!is_closed) {
+    if (shared_.state != State::closed) {
       shared_.state = State::closing;
       if (drain_ms >= 0) {
         constexpr int64_t k_most_ms = 1'000'000'000;
@@ -133,9 +131,10 @@ void Loop::close_async(int64_t drain_ms, std::function<void()> on_closed) {
       }
       if (on_closed) shared_.on_closed.push_back(std::move(on_closed));
       wake_.notify_one();
+      return;
     }
   }
-  if (is_closed && on_closed) on_closed();
+  if (on_closed) on_closed();
 }
 
 void Loop::close(int64_t drain_ms) {

@@ -58,7 +58,7 @@ struct TokenLogprob {
 struct Usage {
   int prompt_tokens = 0;
   int cached_tokens = 0;
-  int completion_tokens = 0;
+  int completion_tokens = 0;  // delivered; an end-of-sequence token or stop token is neither
 };
 struct Timings {
   double queue_ms = 0;        // submitted to first scheduled
@@ -71,11 +71,12 @@ struct Event {
   enum class Kind : uint8_t { piece, done, error, score };
   Kind kind = Kind::piece;
   int64_t request = 0;
-  std::vector<int32_t> tokens;  // piece: the tokens whose text this piece completes (may be 0)
-  std::string text;             // piece: valid UTF-8
-  int text_units = 0;           // piece: UTF-16 code units of text
+  std::vector<int32_t>
+      tokens;          // piece: those whose text it completes (may be 0); score: the prompt
+  std::string text;    // piece: valid UTF-8
+  int text_units = 0;  // piece: UTF-16 code units of text
   std::vector<TokenLogprob> logprobs;          // per token of `tokens`, when asked
-  std::vector<std::vector<TokenLogprob>> top;  // alternatives per token
+  std::vector<std::vector<TokenLogprob>> top;  // alternatives per token; score: after each token
   FinishReason reason = FinishReason::none;    // done
   Usage usage;                                 // done, score
   Timings timings;                             // done, score

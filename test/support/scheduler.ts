@@ -79,6 +79,12 @@ export function receive(received: Map<number, Received>, events: SchedulerEvent[
   }
 }
 
+export function endOf(received: Map<number, Received>, id: number): SchedulerEvent {
+  const end = received.get(id)?.end
+  if (!end) throw new Error(`Expected request ${id} to have ended`)
+  return end
+}
+
 /** Steps until nothing is left; what everybody received. */
 export function runOut(target: Scheduler, nowMs = 0): Map<number, Received> {
   const received = new Map<number, Received>()

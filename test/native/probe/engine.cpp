@@ -235,6 +235,7 @@ Napi::Value top_tokens(const Info& info) {
   std::vector<Candidate> top;
   select_top(logits.values.data(), logits.n(), int_at(info, 1), top);
   std::vector<int32_t> tokens;
+  tokens.reserve(top.size());
   for (const Candidate& candidate : top) tokens.push_back(candidate.token);
   return to_int32(info.Env(), tokens);
 }

@@ -46,7 +46,8 @@ struct SchedulerProbe {
 
   uint64_t& state_at(const Span& span, int position) {
     const int width = scheduler.cache().page_tokens();
-    return memory[static_cast<size_t>(span.pages[position / width] * width + position % width)];
+    const int slot = span.pages[position / width] * width + position % width;
+    return memory[static_cast<size_t>(slot)];
   }
 
   void forward() {
