@@ -1,9 +1,10 @@
-// Micro-bench of the product's matmul: every weight type of one table, checked against float64 on the
-// decoded weights, then timed by the CPU time of one thread (so that a busy machine matters less) over
-// weights that do not fit a cache.
+// Micro-bench of the product's matmul: every weight type of one table, checked against float64 on
+// the decoded weights, then timed by the CPU time of one thread (so that a busy machine matters
+// less) over weights that do not fit a cache.
 //   bench-matmul [table] [types, by comma, or all] [rows] [cols] [MB of weights]
-// Columns: bytes per weight and ratio to the file's; relative error; for n tokens GB/s of weights and
-// GOP/s, each with its share of what this thread was measured to do (sequential read; f32 multiply-adds).
+// Columns: bytes per weight and ratio to the file's; relative error; for n tokens GB/s of weights
+// and GOP/s, each with its share of what this thread was measured to do (sequential read; f32
+// multiply-adds).
 
 #include <algorithm>
 #include <cmath>
@@ -89,7 +90,8 @@ Case make_case(const Ops& ops, DType dtype, int rows, int cols, size_t size_byte
       for (float& v : values) v = 0.05f * random.next();
       encode_row(dtype, values.data(), cols, c.plain.data() + r * row);
     } else {
-      std::memcpy(c.plain.data() + r * row, c.plain.data() + (r % 64) * row, static_cast<size_t>(row));
+      std::memcpy(c.plain.data() + r * row, c.plain.data() + (r % 64) * row,
+                  static_cast<size_t>(row));
     }
   }
   c.packed_size = ops.packed_bytes(dtype, rows, cols);
@@ -144,16 +146,21 @@ void bench(const Ops& ops, Queue& queue, const Case& c) {
   for (int n : k_tokens) {
     args.n = n;
     const int repeats = n <= 32 ? c.copies : 1;
-    const double seconds = best_seconds(0.15, [&] {
-      for (int i = 0; i < repeats; i++) {
-        args.products[0].weight.data = bytes + copy * c.packed_size;
-        copy = (copy + 1) % static_cast<size_t>(c.copies);
-        ops.matmul(queue, args);
-      }
-    }) / repeats;
+    const double seconds = best_seconds(0.15,
+                                        [&] {
+                                          for (int i = 0; i < repeats; i++) {
+                                            args.products[0].weight.data =
+                                                bytes + copy * c.packed_size;
+                                            copy = (copy + 1) % static_cast<size_t>(c.copies);
+                                            ops.matmul(queue, args);
+                                          }
+                                        }) /
+                           repeats;
     const double gbs = double(c.packed_size) / seconds / 1e9;
-    if (n == 1) std::printf(" n=1 %4.1f GB/s %3.0f%%", gbs, 100 * gbs / rate);
-    else std::printf(" | %d: %3.0f", n, 2.0 * n * c.rows * c.cols / seconds / 1e9);
+    if (n == 1)
+      std::printf(" n=1 %4.1f GB/s %3.0f%%", gbs, 100 * gbs / rate);
+    else
+      std::printf(" | %d: %3.0f", n, 2.0 * n * c.rows * c.cols / seconds / 1e9);
     std::fflush(stdout);
   }
   std::printf(" GOP/s\n");
@@ -172,7 +179,8 @@ int main(int argc, char** argv) {
   Queue queue(&pool);
   for (const DTypeInfo& info : k_dtypes) {
     if (info.dtype == DType::i8 || info.dtype == DType::i32) continue;
-    if (types != ",all," && types.find(std::string(",") + info.name + ",") == std::string::npos) continue;
+    if (types != ",all," && types.find(std::string(",") + info.name + ",") == std::string::npos)
+      continue;
     bench(ops, queue, make_case(ops, info.dtype, rows, cols, size_bytes));
   }
 }
