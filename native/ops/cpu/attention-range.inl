@@ -8,15 +8,16 @@ constexpr int k_range = 256;
 constexpr int k_tile_rows = 24;
 constexpr int k_score_stride = k_range + 16;  // keeps rows out of each other's cache sets
 
-// Vectors that a register block of R rows is wide, and whether it fetches ahead: few rows wait for
-// memory, many for arithmetic.
+// Vectors that a register block of R rows is wide.
 constexpr int k_vectors = V::k_width == 16 ? 4 : 2;
 template <int R>
 constexpr int k_score_vectors = R <= 2 ? 4 : k_vectors;
 template <int R>
 constexpr int k_weigh_vectors = R <= 2 ? 2 * k_vectors : k_vectors;
+// Fetching ahead: few rows wait for memory; full blocks wait for arithmetic, and lose a third by
+// it.
 template <int R>
-constexpr bool k_fetches = R <= 2;
+constexpr bool k_fetches = R < 6;
 
 struct Tile {
   const Span* span;
@@ -57,14 +58,14 @@ struct AttentionPlan {
 
 // The weighted sum of values of each row of a tile over some positions, not yet divided by `sum`.
 struct Partial {
-  float* max;  // [k_tile_rows]; -inf where the row saw nothing
-  float* sum;  // [k_tile_rows]
-  float* out;  // [k_tile_rows, v_dim]
+  float* max;  // [n_rows]; -inf where the row saw nothing
+  float* sum;  // [n_rows]
+  float* out;  // [n_rows, v_dim]
 
-  static int64_t floats(const CacheLayout& layout) {
-    return k_tile_rows * (2 + static_cast<int64_t>(layout.v_dim));
+  static int64_t floats(const CacheLayout& layout, int n_rows) {
+    return n_rows * (2 + static_cast<int64_t>(layout.v_dim));
   }
-  explicit Partial(float* room) : max(room), sum(room + k_tile_rows), out(room + 2 * k_tile_rows) {}
+  Partial(float* room, int n_rows) : max(room), sum(room + n_rows), out(room + 2 * n_rows) {}
 };
 
 // One worker's memory.
@@ -75,13 +76,13 @@ struct Workbench {
 
   static int64_t floats(const CacheLayout& layout) {
     return k_tile_rows * static_cast<int64_t>(layout.v_dim + k_score_stride) +
-           2 * Partial::floats(layout);
+           2 * Partial::floats(layout, k_tile_rows);
   }
   Workbench(float* room, const CacheLayout& layout)
       : q(room),
         scores(room + k_tile_rows * layout.v_dim),
-        part(scores + k_tile_rows * k_score_stride),
-        whole(scores + k_tile_rows * k_score_stride + Partial::floats(layout)) {}
+        part(scores + k_tile_rows * k_score_stride, k_tile_rows),
+        whole(part.out + k_tile_rows * layout.v_dim, k_tile_rows) {}
 };
 
 // Positions [first, last) of one range.

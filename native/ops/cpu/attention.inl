@@ -68,7 +68,7 @@ static void attend_tile(const AttentionPlan& plan, const Tile& tile, Workbench b
 }
 
 // The tiles of a call, the longest ones first.
-static int list_tiles(const AttentionPlan& plan, Tile* tiles) {
+static void list_tiles(const AttentionPlan& plan, Tile* tiles) {
   const AttentionArgs& args = plan.args;
   int n = 0;
   for (int s = 0; s < args.n_spans; ++s) {
@@ -80,7 +80,6 @@ static int list_tiles(const AttentionPlan& plan, Tile* tiles) {
         tiles[n++] = {&args.spans[s], head, first, std::min(k_tile_rows, rows - first)};
       }
   }
-  return n;
 }
 
 static int count_tiles(const AttentionPlan& plan) {
@@ -101,69 +100,99 @@ static int tile_grain(const AttentionPlan& plan, const Tile* tiles, int n_tiles)
   return products < k_fork_products ? n_tiles : 1;
 }
 
+// How one call is divided, and the memory it works in.
+struct Division {
+  Tile* tiles;
+  int n_tiles;
+  int most_ranges;  // of a tile
+  int most_rows;    // of a tile
+  float* benches;   // one Workbench per worker
+  float* parts;     // one Partial per tile and range, or null: each tile goes to one worker
+};
+
 // Few tiles over many positions: the ranges are spread over the workers and merged afterwards, in
 // the order in which attend_tile merges them.
 template <class Cache>
-static void attend_by_ranges(Queue& queue, const AttentionPlan& plan, const Tile* tiles,
-                             int n_tiles, int most_ranges, float* benches, float* parts) {
+static void attend_by_ranges(Queue& queue, const AttentionPlan& plan, const Division& division) {
   const int64_t bench_floats = Workbench::floats(plan.layout);
-  const int64_t part_floats = Partial::floats(plan.layout);
+  const int most_ranges = division.most_ranges;
+  const auto part_of = [&](int tile, int range) {
+    const int64_t index = static_cast<int64_t>(tile) * most_ranges + range;
+    const int64_t floats = Partial::floats(plan.layout, division.most_rows);
+    return Partial(division.parts + index * floats, division.most_rows);
+  };
   ThreadPool& pool = queue.pool();
-  pool.parallel_for(n_tiles * most_ranges, 1, [&](int begin, int end, int worker) {
+  pool.parallel_for(division.n_tiles * most_ranges, 1, [&](int begin, int end, int worker) {
     for (int i = begin; i < end; ++i) {
-      const Tile& tile = tiles[i / most_ranges];
+      const Tile& tile = division.tiles[i / most_ranges];
       const int range = plan.first_range(tile) + i % most_ranges;
       if (range > plan.last_range(tile)) continue;
-      Workbench bench(benches + worker * bench_floats, plan.layout);
-      Partial part(parts + i * part_floats);
+      Workbench bench(division.benches + worker * bench_floats, plan.layout);
+      Partial part = part_of(i / most_ranges, i % most_ranges);
       load_queries(plan, tile, bench);
       attend_range<Cache>(plan, tile, range, bench, part);
     }
   });
-  pool.parallel_for(n_tiles, 1, [&](int begin, int end, int worker) {
+  pool.parallel_for(division.n_tiles, 1, [&](int begin, int end, int worker) {
     for (int i = begin; i < end; ++i) {
-      Workbench bench(benches + worker * bench_floats, plan.layout);
-      clear(tiles[i].n_rows, bench.whole);
-      for (int range = 0; range < plan.n_ranges(tiles[i]); ++range) {
-        const Partial part(parts + (static_cast<int64_t>(i) * most_ranges + range) * part_floats);
-        merge(plan.layout, tiles[i].n_rows, part, bench.whole);
-      }
-      write_rows(plan, tiles[i], bench.whole);
+      const Tile& tile = division.tiles[i];
+      Workbench bench(division.benches + worker * bench_floats, plan.layout);
+      clear(tile.n_rows, bench.whole);
+      for (int range = 0; range < plan.n_ranges(tile); ++range)
+        merge(plan.layout, tile.n_rows, part_of(i, range), bench.whole);
+      write_rows(plan, tile, bench.whole);
     }
   });
+}
+
+template <class Cache>
+static void attend_by_tiles(Queue& queue, const AttentionPlan& plan, const Division& division) {
+  const int64_t bench_floats = Workbench::floats(plan.layout);
+  const int grain = tile_grain(plan, division.tiles, division.n_tiles);
+  queue.pool().parallel_for(division.n_tiles, grain, [&](int begin, int end, int worker) {
+    const Workbench bench(division.benches + worker * bench_floats, plan.layout);
+    for (int i = begin; i < end; ++i) attend_tile<Cache>(plan, division.tiles[i], bench);
+  });
+}
+
+// Chooses the division and takes its memory; false when there is none.
+static bool divide(Queue& queue, const AttentionPlan& plan, Division& division) {
+  constexpr int64_t k_most_part_floats = int64_t{16} << 20;
+  const int n_tiles = count_tiles(plan), n_workers = queue.pool().size();
+  int most_ranges = 0, most_rows = 0;
+  for (int s = 0; s < plan.args.n_spans; ++s) {
+    const Span& span = plan.args.spans[s];
+    most_ranges = std::max(most_ranges, (span.first_position + span.n_rows - 1) / k_range + 1);
+    most_rows = std::max(most_rows, std::min(k_tile_rows, span.n_rows * plan.group));
+  }
+  const int64_t part_floats =
+      Partial::floats(plan.layout, most_rows) * most_ranges * static_cast<int64_t>(n_tiles);
+  const bool by_ranges = n_workers > 1 && most_ranges > 1 && n_tiles < 2 * n_workers &&
+                         part_floats <= k_most_part_floats;
+  const int64_t bench_floats = Workbench::floats(plan.layout) * n_workers;
+  const size_t tile_bytes = (sizeof(Tile) * static_cast<size_t>(n_tiles) + 63) / 64 * 64;
+  const int64_t floats = bench_floats + (by_ranges ? part_floats : 0);
+  void* room = queue.scratch(tile_bytes + sizeof(float) * static_cast<size_t>(floats));
+  if (!room) return false;
+  auto* benches = reinterpret_cast<float*>(static_cast<char*>(room) + tile_bytes);
+  division = {static_cast<Tile*>(room),
+              n_tiles,
+              most_ranges,
+              most_rows,
+              benches,
+              by_ranges ? benches + bench_floats : nullptr};
+  list_tiles(plan, division.tiles);
+  return true;
 }
 
 static void attention(Queue& queue, const AttentionArgs& args) {
   if (refuses_head_dim(queue, args.cache.shape)) return;
   const AttentionPlan plan(args);
-  ThreadPool& pool = queue.pool();
-  const int n_tiles = count_tiles(plan);
-  int most_ranges = 0;
-  for (int s = 0; s < args.n_spans; ++s)
-    most_ranges = std::max(most_ranges,
-                           (args.spans[s].first_position + args.spans[s].n_rows - 1) / k_range + 1);
-  const bool by_ranges = pool.size() > 1 && most_ranges > 1 && n_tiles < 2 * pool.size();
-
-  const int64_t bench_floats = Workbench::floats(plan.layout);
-  const int64_t part_floats = by_ranges ? Partial::floats(plan.layout) * most_ranges * n_tiles : 0;
-  const size_t tile_bytes = (sizeof(Tile) * static_cast<size_t>(n_tiles) + 63) / 64 * 64;
-  auto* room = static_cast<char*>(queue.scratch(
-      tile_bytes + sizeof(float) * static_cast<size_t>(bench_floats * pool.size() + part_floats)));
-  if (!room) return;
-  auto* tiles = reinterpret_cast<Tile*>(room);
-  auto* benches = reinterpret_cast<float*>(room + tile_bytes);
-  list_tiles(plan, tiles);
-
+  Division division;
+  if (!divide(queue, plan, division)) return;
   with_cache_type(args.cache.shape.dtype, [&](auto cache) {
     using Cache = decltype(cache);
-    if (by_ranges)
-      return attend_by_ranges<Cache>(queue, plan, tiles, n_tiles, most_ranges, benches,
-                                     benches + bench_floats * pool.size());
-    pool.parallel_for(
-        n_tiles, tile_grain(plan, tiles, n_tiles), [&](int begin, int end, int worker) {
-          for (int i = begin; i < end; ++i)
-            attend_tile<Cache>(plan, tiles[i],
-                               Workbench(benches + worker * bench_floats, plan.layout));
-        });
+    if (division.parts) return attend_by_ranges<Cache>(queue, plan, division);
+    attend_by_tiles<Cache>(queue, plan, division);
   });
 }
