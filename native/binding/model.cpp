@@ -168,7 +168,7 @@ LoadHooks hooks_of(Job& job, const std::shared_ptr<Napi::FunctionReference>& on_
 
 }  // namespace
 
-void OpenModel::abandon(Napi::Env env, std::shared_ptr<OpenModel> open) {
+void OpenModel::abandon(Napi::Env env, const std::shared_ptr<OpenModel>& open) {
   report_bytes(env, -open->external_bytes);
 }
 

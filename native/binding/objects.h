@@ -18,7 +18,7 @@ namespace millrace {
 struct OpenModel {
   static constexpr napi_type_tag k_tag = {0x6d696c6c72616365, 0x6d6f64656c000001};
   static constexpr const char* k_name = "model";
-  static void abandon(Napi::Env env, std::shared_ptr<OpenModel> open);
+  static void abandon(Napi::Env env, const std::shared_ptr<OpenModel>& open);
 
   std::shared_ptr<const Model> model;
   int64_t external_bytes = 0;

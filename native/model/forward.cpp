@@ -32,8 +32,17 @@ struct Stream {
   int n;
 };
 
-void attend(const Config& config, const Layer& layer, Device& device, const AttentionArgs& base,
-            const StepInput& step, Workspace& w, const Stream& s, bool wanted) {
+// What every part of a step sees.
+struct Pass {
+  const Config& config;
+  Device& device;
+  const StepInput& step;
+  Workspace& w;
+  Stream s;
+};
+
+void attend(const Pass& pass, const Layer& layer, const AttentionArgs& base, bool wanted) {
+  const auto& [config, device, step, w, s] = pass;
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
   const int head_dim = config.head_dim;
@@ -72,7 +81,8 @@ void attend(const Config& config, const Layer& layer, Device& device, const Atte
 }
 
 // Keeps only the rows whose logits are wanted. Rows are independent, so no result changes.
-void narrow(const Config& config, Device& device, const StepInput& step, Stream& s) {
+void narrow(Pass& pass) {
+  auto& [config, device, step, w, s] = pass;
   if (step.n_outputs == s.n) return;
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
@@ -83,8 +93,8 @@ void narrow(const Config& config, Device& device, const StepInput& step, Stream&
   s.n = step.n_outputs;
 }
 
-void feed_forward(const Config& config, const Layer& layer, Device& device, Workspace& w,
-                  const Stream& s) {
+void feed_forward(const Pass& pass, const Layer& layer) {
+  const auto& [config, device, step, w, s] = pass;
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
   ops.matmul(queue, {s.attended, config.q_dim(), s.n, 1, {{layer.wo, layer.bo, w.delta, 0}}});
@@ -138,7 +148,8 @@ Status forward(const Config& config, const Weights& weights, Device& device, KvC
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
   Workspace& w = workspace;
-  Stream s{w.x, w.normed, w.attended, w.q, step.n};
+  Pass pass{config, device, step, w, {w.x, w.normed, w.attended, w.q, step.n}};
+  Stream& s = pass.s;
   ops.embed(queue, {weights.embedding, step.tokens, s.n, config.embed_scale, s.x});
   for (int i = 0; i < config.n_layers; ++i) {
     const Layer& layer = weights.layers[static_cast<size_t>(i)];
@@ -158,10 +169,10 @@ Status forward(const Config& config, const Weights& weights, Device& device, KvC
                                   step.spans,
                                   step.n_spans};
     const bool wanted = !last || step.n_outputs > 0;
-    attend(config, layer, device, attention, step, w, s, wanted);
+    attend(pass, layer, attention, wanted);
     if (!wanted) return device.finish();
-    if (last) narrow(config, device, step, s);
-    feed_forward(config, layer, device, w, s);
+    if (last) narrow(pass);
+    feed_forward(pass, layer);
   }
   ops.norm(queue, {s.x, w.delta, weights.output_norm, s.normed, s.n, config.dim, config.norm_eps});
   ops.matmul(queue,

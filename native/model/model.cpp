@@ -23,7 +23,7 @@ std::string quantization_of(const ModelFile& file) {
   const auto most = std::max_element(weights.begin(), weights.end(),
                                      [](auto& a, auto& b) { return a.second < b.second; });
   if (most == weights.end()) return "";
-  const std::string type = info_of(most->first).name;
+  std::string type = info_of(most->first).name;
   const int64_t file_type = file.metadata().integer_or("general.file_type", -1);
   for (const auto& [id, name] : k_file_types)
     if (id == file_type && std::string(name).starts_with(type)) return name;
@@ -62,7 +62,7 @@ Result<std::shared_ptr<const Model>> Model::open(const std::string& path,
   TRY(file);
   auto vocabulary = read_vocabulary((*file)->metadata());
   TRY(vocabulary);
-  auto tokenizer = Tokenizer::create(std::move(*vocabulary));
+  auto tokenizer = Tokenizer::create(*vocabulary);
   TRY(tokenizer);
   auto model = std::make_shared<Model>();
   model->file_ = *file;

@@ -1,9 +1,11 @@
-// The products. Every output is computed by one formula in one order, whatever the number of tokens,
-// the tile and the thread: for a quantized type, with the input of each 32 columns as q * dx,
-//   sum = (sum of code * q) - zero * (sum of q)                      an exact integer, per sub-block
-//   out = fma(sum, d * dx, out), then fma(min, dx * (sum of q), out)   sub-blocks in order of K
-// and out = fma(w, x, out) for every k for a float type. A lane is a row, so nothing is summed across
-// lanes. Few tokens read the packed form; more unpack a panel once for all of them.
+// The products. Every output is computed by one formula in one order, whatever the number of
+// tokens, the tile and the thread: for a quantized type, with the input of each 32 columns as q *
+// dx,
+//   sum = (sum of code * q) - zero * (sum of q)                      an exact integer, per
+//   sub-block out = fma(sum, d * dx, out), then fma(min, dx * (sum of q), out)   sub-blocks in
+//   order of K
+// and out = fma(w, x, out) for every k for a float type. A lane is a row, so nothing is summed
+// across lanes. Few tokens read the packed form; more unpack a panel once for all of them.
 
 // 32 columns of one token's input. minus, sum: [0], [1] of each half, [2] of the whole.
 struct alignas(64) InputBlock {
@@ -17,9 +19,9 @@ struct alignas(64) InputBlock {
 struct Strip {
   const uint8_t* weights;  // of the first block
   int blocks;
-  bool begins;             // sums start at zero; otherwise they go on from out
-  const float* bias;       // added at the end, or null
-  int lanes;               // rows of the group that exist
+  bool begins;        // sums start at zero; otherwise they go on from out
+  const float* bias;  // added at the end, or null
+  int lanes;          // rows of the group that exist
   float* out;
   int64_t out_stride;
 };
@@ -30,9 +32,9 @@ inline void load_sums(const Strip& strip, F32 (&sums)[k_halves][T]) {
     const int lanes = strip.lanes - h * V::k_width;
     for (int t = 0; t < T; t++) {
       const float* p = strip.out + t * strip.out_stride + h * V::k_width;
-      sums[h][t] = strip.begins              ? V::zero()
-                   : lanes >= V::k_width     ? V::load(p)
-                                             : V::load_first(p, lanes < 0 ? 0 : lanes);
+      sums[h][t] = strip.begins          ? V::zero()
+                   : lanes >= V::k_width ? V::load(p)
+                                         : V::load_first(p, lanes < 0 ? 0 : lanes);
     }
   }
 }
@@ -47,8 +49,10 @@ inline void store_sums(const Strip& strip, F32 (&sums)[k_halves][T]) {
     for (int t = 0; t < T; t++) {
       const F32 v = strip.bias ? V::add(sums[h][t], bias) : sums[h][t];
       float* p = strip.out + t * strip.out_stride + h * V::k_width;
-      if (n == V::k_width) V::store(p, v);
-      else V::store_first(p, n, v);
+      if (n == V::k_width)
+        V::store(p, v);
+      else
+        V::store_first(p, n, v);
     }
   }
 }
@@ -72,8 +76,10 @@ template <class S, int T>
       return S::step(codes + h * V::k_bytes, j * k_sub_steps + s);
     };
     const auto init = [&](int t) __attribute__((always_inline)) {
-      if constexpr (S::k_zero_log2 < 0) return V::splat_i32(0);
-      else return V::template shl_i32<S::k_zero_log2>(V::splat_i32(x[t].minus[part]));
+      if constexpr (S::k_zero_log2 < 0)
+        return V::splat_i32(0);
+      else
+        return V::template shl_i32<S::k_zero_log2>(V::splat_i32(x[t].minus[part]));
     };
     const auto done = [&](int h, int t, V::i32 sum) __attribute__((always_inline)) {
       sums[h][t] = V::fma(V::to_f32(sum), V::mul(d[h], V::splat(x[t].scale)), sums[h][t]);
@@ -173,10 +179,10 @@ void prepare_tile(const Step& step, int first, int width) {
   }
 }
 
-constexpr int k_unit_groups = 4;       // groups of one piece of work
-constexpr int k_chunk_tokens = 128;    // tokens of one piece of work; a multiple of k_tile
-constexpr int k_direct_tokens = 16;     // up to so many tokens read the packed form
-constexpr int k_panel_blocks = 32;     // blocks unpacked at a time: codes fit the first cache
+constexpr int k_unit_groups = 4;     // groups of one piece of work
+constexpr int k_chunk_tokens = 128;  // tokens of one piece of work; a multiple of k_tile
+constexpr int k_direct_tokens = 16;  // up to so many tokens read the packed form
+constexpr int k_panel_blocks = 32;   // blocks unpacked at a time: codes fit the first cache
 constexpr size_t k_panel_bytes = k_panel_blocks * k_panel_block_bytes;
 
 // A piece of work: some groups of one product for some tokens.
@@ -223,8 +229,9 @@ void run_direct(const Step& step, const Piece& piece) {
     run_tiles<S>(step, piece, strip_of(step, piece, piece.group + g), 0);
 }
 
-// Unpacks k_panel_blocks of one group, uses them for all tokens, then the next group: the panel stays
-// in the first cache, this part of the input in the second. Sums rest in the output between parts.
+// Unpacks k_panel_blocks of one group, uses them for all tokens, then the next group: the panel
+// stays in the first cache, this part of the input in the second. Sums rest in the output between
+// parts.
 template <class S>
 void run_panels(const Step& step, const Piece& piece) {
   uint8_t* panel = step.panels + piece.worker * step.panel_bytes;
@@ -339,9 +346,12 @@ bool reserve(Queue& queue, Step& step) {
   bool is_quantized = false, is_float = false, is_plain = false;
   for (int i = 0; i < args.count; i++) {
     const Weight& w = args.products[i].weight;
-    if (w.layout == Weight::Layout::plain) is_plain = true;
-    else if (float_bytes(w.dtype)) is_float = true;
-    else is_quantized = true;
+    if (w.layout == Weight::Layout::plain)
+      is_plain = true;
+    else if (float_bytes(w.dtype))
+      is_float = true;
+    else
+      is_quantized = true;
   }
   const size_t n = static_cast<size_t>(args.n);
   const size_t blocks = is_quantized ? n * (step.cols / k_block_cols) * sizeof(InputBlock) : 0;
@@ -369,8 +379,10 @@ void prepare(Queue& queue, const Step& step) {
       t += width;
     }
   };
-  if (n_tiles == 1) body(0, 1, 0);
-  else queue.pool().parallel_for(n_tiles, 1, body);
+  if (n_tiles == 1)
+    body(0, 1, 0);
+  else
+    queue.pool().parallel_for(n_tiles, 1, body);
 }
 
 // Units of one product for one chunk of tokens.

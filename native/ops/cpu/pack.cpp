@@ -89,20 +89,34 @@ void pack_float_row(const uint8_t* plain, int size, int cols, int row, uint8_t* 
 
 void pack_row_of(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* group) {
   switch (dtype) {
-    case DType::q4_0: return pack_row<Q40, DType::q4_0>(plain, cols, row, group);
-    case DType::q4_1: return pack_row<Q41, DType::q4_1>(plain, cols, row, group);
-    case DType::q5_0: return pack_row<Q50, DType::q5_0>(plain, cols, row, group);
-    case DType::q5_1: return pack_row<Q51, DType::q5_1>(plain, cols, row, group);
-    case DType::q8_0: return pack_row<Q80, DType::q8_0>(plain, cols, row, group);
-    case DType::q2_k: return pack_row<Q2K, DType::q2_k>(plain, cols, row, group);
-    case DType::q3_k: return pack_row<Q3K, DType::q3_k>(plain, cols, row, group);
-    case DType::q4_k: return pack_row<Q4K, DType::q4_k>(plain, cols, row, group);
-    case DType::q5_k: return pack_row<Q5K, DType::q5_k>(plain, cols, row, group);
-    case DType::q6_k: return pack_row<Q6K, DType::q6_k>(plain, cols, row, group);
-    case DType::iq4_nl: return pack_row<Iq4Nl, DType::iq4_nl>(plain, cols, row, group);
-    case DType::iq4_xs: return pack_row<Iq4Xs, DType::iq4_xs>(plain, cols, row, group);
-    case DType::mxfp4: return pack_row<Mxfp4, DType::mxfp4>(plain, cols, row, group);
-    default: return pack_float_row(plain, float_bytes(dtype), cols, row, group);
+    case DType::q4_0:
+      return pack_row<Q40, DType::q4_0>(plain, cols, row, group);
+    case DType::q4_1:
+      return pack_row<Q41, DType::q4_1>(plain, cols, row, group);
+    case DType::q5_0:
+      return pack_row<Q50, DType::q5_0>(plain, cols, row, group);
+    case DType::q5_1:
+      return pack_row<Q51, DType::q5_1>(plain, cols, row, group);
+    case DType::q8_0:
+      return pack_row<Q80, DType::q8_0>(plain, cols, row, group);
+    case DType::q2_k:
+      return pack_row<Q2K, DType::q2_k>(plain, cols, row, group);
+    case DType::q3_k:
+      return pack_row<Q3K, DType::q3_k>(plain, cols, row, group);
+    case DType::q4_k:
+      return pack_row<Q4K, DType::q4_k>(plain, cols, row, group);
+    case DType::q5_k:
+      return pack_row<Q5K, DType::q5_k>(plain, cols, row, group);
+    case DType::q6_k:
+      return pack_row<Q6K, DType::q6_k>(plain, cols, row, group);
+    case DType::iq4_nl:
+      return pack_row<Iq4Nl, DType::iq4_nl>(plain, cols, row, group);
+    case DType::iq4_xs:
+      return pack_row<Iq4Xs, DType::iq4_xs>(plain, cols, row, group);
+    case DType::mxfp4:
+      return pack_row<Mxfp4, DType::mxfp4>(plain, cols, row, group);
+    default:
+      return pack_float_row(plain, float_bytes(dtype), cols, row, group);
   }
 }
 

@@ -1,7 +1,8 @@
 #pragma once
-// The packed form of a weight: groups of 16 rows, so that a lane of a vector is a row and K is walked
-// in order. One layout for every CPU table, read front to back: a group is a row of units, a unit is
-// scales, then the codes they belong to (a second stream beside the codes halved the bandwidth).
+// The packed form of a weight: groups of 16 rows, so that a lane of a vector is a row and K is
+// walked in order. One layout for every CPU table, read front to back: a group is a row of units, a
+// unit is scales, then the codes they belong to (a second stream beside the codes halved the
+// bandwidth).
 //   codes   per 32 of K ("block"): planes of 64 bytes. Byte 4 * row + j of a plane belongs to row
 //           `row` and, for step s, to k = 4 * s + j:
 //           4 bits: plane t holds step t below and step t + 4 above; 2 bits: plane t holds steps
@@ -29,29 +30,43 @@ enum class Scales : uint8_t { none, f16, bf16, super };
 
 // How a type is packed, and how its codes become numbers.
 struct Form {
-  int bits = 0;                   // stored per code; 0: not a packed quantization
+  int bits = 0;  // stored per code; 0: not a packed quantization
   Scales scales = Scales::none;
-  int sub = k_block_cols;         // codes per scale: 16 or 32
+  int sub = k_block_cols;  // codes per scale: 16 or 32
   bool has_min = false;
-  bool is_scale_signed = false;   // super: sub-scales are int8, otherwise uint8
+  bool is_scale_signed = false;  // super: sub-scales are int8, otherwise uint8
 };
 
 constexpr Form form_of(DType dtype) {
   switch (dtype) {
-    case DType::q4_0: return {.bits = 4, .scales = Scales::f16};
-    case DType::q4_1: return {.bits = 4, .scales = Scales::f16, .has_min = true};
-    case DType::q5_0: return {.bits = 5, .scales = Scales::f16};
-    case DType::q5_1: return {.bits = 5, .scales = Scales::f16, .has_min = true};
-    case DType::q8_0: return {.bits = 8, .scales = Scales::f16};
-    case DType::iq4_nl: return {.bits = 4, .scales = Scales::f16};
-    case DType::mxfp4: return {.bits = 4, .scales = Scales::bf16};
-    case DType::q2_k: return {.bits = 2, .scales = Scales::super, .sub = 16, .has_min = true};
-    case DType::q3_k: return {.bits = 3, .scales = Scales::super, .sub = 16, .is_scale_signed = true};
-    case DType::q4_k: return {.bits = 4, .scales = Scales::super, .has_min = true};
-    case DType::q5_k: return {.bits = 5, .scales = Scales::super, .has_min = true};
-    case DType::q6_k: return {.bits = 6, .scales = Scales::super, .sub = 16, .is_scale_signed = true};
-    case DType::iq4_xs: return {.bits = 4, .scales = Scales::super, .is_scale_signed = true};
-    default: return {};
+    case DType::q4_0:
+      return {.bits = 4, .scales = Scales::f16};
+    case DType::q4_1:
+      return {.bits = 4, .scales = Scales::f16, .has_min = true};
+    case DType::q5_0:
+      return {.bits = 5, .scales = Scales::f16};
+    case DType::q5_1:
+      return {.bits = 5, .scales = Scales::f16, .has_min = true};
+    case DType::q8_0:
+      return {.bits = 8, .scales = Scales::f16};
+    case DType::iq4_nl:
+      return {.bits = 4, .scales = Scales::f16};
+    case DType::mxfp4:
+      return {.bits = 4, .scales = Scales::bf16};
+    case DType::q2_k:
+      return {.bits = 2, .scales = Scales::super, .sub = 16, .has_min = true};
+    case DType::q3_k:
+      return {.bits = 3, .scales = Scales::super, .sub = 16, .is_scale_signed = true};
+    case DType::q4_k:
+      return {.bits = 4, .scales = Scales::super, .has_min = true};
+    case DType::q5_k:
+      return {.bits = 5, .scales = Scales::super, .has_min = true};
+    case DType::q6_k:
+      return {.bits = 6, .scales = Scales::super, .sub = 16, .is_scale_signed = true};
+    case DType::iq4_xs:
+      return {.bits = 4, .scales = Scales::super, .is_scale_signed = true};
+    default:
+      return {};
   }
 }
 

@@ -152,9 +152,9 @@ struct Fp4Table {
   static Bytes load() { return V::load_table(k_levels.value); }
 };
 
-// Asks for codes some way ahead, over the end of the group into the next: all lines for readers that
-// are slow (IsSlow), else one per block, which keeps the processor's own prefetching alive across
-// pages (Q8_0, one token, AVX-512: 24 to 27 GB/s; all lines: 17).
+// Asks for codes some way ahead, over the end of the group into the next: all lines for readers
+// that are slow (IsSlow), else one per block, which keeps the processor's own prefetching alive
+// across pages (Q8_0, one token, AVX-512: 24 to 27 GB/s; all lines: 17).
 template <class S, bool IsSlow>
 [[gnu::always_inline]] inline void prefetch_block(const uint8_t* group, int block) {
   const uint8_t* p = S::codes_at(group, block);
@@ -166,8 +166,8 @@ template <class S, bool IsSlow>
   }
 }
 
-// A panel: per block, codes as dot eats them, then scales (and minima) as f32. Made by unpack_panel;
-// types whose panels look the same share the kernels.
+// A panel: per block, codes as dot eats them, then scales (and minima) as f32. Made by
+// unpack_panel; types whose panels look the same share the kernels.
 template <int Bits, int ZeroLog2, int Sub, bool HasMin>
 struct Panel {
   static constexpr bool k_is_packed = false;
@@ -224,18 +224,31 @@ void unpack_panel(const uint8_t* group, int first, int count, uint8_t* panel) {
 template <class F>
 auto with_source(DType dtype, F&& run) {
   switch (dtype) {
-    case DType::q4_0: return run.template operator()<Integers<DType::q4_0, 3>>();
-    case DType::q4_1: return run.template operator()<Integers<DType::q4_1, -1>>();
-    case DType::q5_0: return run.template operator()<Integers<DType::q5_0, 4>>();
-    case DType::q5_1: return run.template operator()<Integers<DType::q5_1, -1>>();
-    case DType::q2_k: return run.template operator()<Integers<DType::q2_k, -1>>();
-    case DType::q3_k: return run.template operator()<Integers<DType::q3_k, 2>>();
-    case DType::q4_k: return run.template operator()<Integers<DType::q4_k, -1>>();
-    case DType::q5_k: return run.template operator()<Integers<DType::q5_k, -1>>();
-    case DType::q6_k: return run.template operator()<Integers<DType::q6_k, 5>>();
-    case DType::iq4_nl: return run.template operator()<Looked<DType::iq4_nl, Iq4Table>>();
-    case DType::iq4_xs: return run.template operator()<Looked<DType::iq4_xs, Iq4Table>>();
-    case DType::mxfp4: return run.template operator()<Looked<DType::mxfp4, Fp4Table>>();
-    default: return run.template operator()<SignedBytes<DType::q8_0>>();
+    case DType::q4_0:
+      return run.template operator()<Integers<DType::q4_0, 3>>();
+    case DType::q4_1:
+      return run.template operator()<Integers<DType::q4_1, -1>>();
+    case DType::q5_0:
+      return run.template operator()<Integers<DType::q5_0, 4>>();
+    case DType::q5_1:
+      return run.template operator()<Integers<DType::q5_1, -1>>();
+    case DType::q2_k:
+      return run.template operator()<Integers<DType::q2_k, -1>>();
+    case DType::q3_k:
+      return run.template operator()<Integers<DType::q3_k, 2>>();
+    case DType::q4_k:
+      return run.template operator()<Integers<DType::q4_k, -1>>();
+    case DType::q5_k:
+      return run.template operator()<Integers<DType::q5_k, -1>>();
+    case DType::q6_k:
+      return run.template operator()<Integers<DType::q6_k, 5>>();
+    case DType::iq4_nl:
+      return run.template operator()<Looked<DType::iq4_nl, Iq4Table>>();
+    case DType::iq4_xs:
+      return run.template operator()<Looked<DType::iq4_xs, Iq4Table>>();
+    case DType::mxfp4:
+      return run.template operator()<Looked<DType::mxfp4, Fp4Table>>();
+    default:
+      return run.template operator()<SignedBytes<DType::q8_0>>();
   }
 }

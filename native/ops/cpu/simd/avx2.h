@@ -5,7 +5,7 @@
 struct V {
   static constexpr int k_width = 8;
   static constexpr int k_bytes = 4 * k_width;
-  static constexpr int k_tile = 4;  // tokens that a matmul tile keeps in registers
+  static constexpr int k_tile = 4;            // tokens that a matmul tile keeps in registers
   static constexpr int k_direct_tokens = 16;  // up to so many, matmul reads the packed form
   using f32 = __m256;
   using i32 = __m256i;
@@ -83,7 +83,9 @@ struct V {
   static i32 add_i32(i32 a, i32 b) { return _mm256_add_epi32(a, b); }
   static i32 sub_i32(i32 a, i32 b) { return _mm256_sub_epi32(a, b); }
   template <int N>  // shifts left
-  static i32 shl_i32(i32 a) { return _mm256_slli_epi32(a, N); }
+  static i32 shl_i32(i32 a) {
+    return _mm256_slli_epi32(a, N);
+  }
   static int sum_i32(i32 a) {
     __m128i v = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0x4e));
@@ -99,28 +101,29 @@ struct V {
   static bytes load_bytes(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
   }
-  static void store_bytes(void* p, bytes v) {
-    _mm256_storeu_si256(static_cast<__m256i*>(p), v);
-  }
+  static void store_bytes(void* p, bytes v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
   static bytes splat_byte(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
   static bytes bits_and(bytes a, bytes b) { return _mm256_and_si256(a, b); }
   static bytes bits_or(bytes a, bytes b) { return _mm256_or_si256(a, b); }
-  [[gnu::always_inline]] static bytes shift_right(bytes a, int n) { return _mm256_srli_epi16(a, n); }
+  [[gnu::always_inline]] static bytes shift_right(bytes a, int n) {
+    return _mm256_srli_epi16(a, n);
+  }
   [[gnu::always_inline]] static bytes shift_left(bytes a, int n) { return _mm256_slli_epi16(a, n); }
   static bytes load_table(const void* p) {  // 16 bytes, for lookup
     return _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p)));
   }
   static bytes lookup(bytes table, bytes index) { return _mm256_shuffle_epi8(table, index); }
 
-  // Signed bytes become the form that dot<8> reads: here they stay signed, dot<8> takes no zero point.
+  // Signed bytes become the form that dot<8> reads: here they stay signed, dot<8> takes no zero
+  // point.
   static constexpr int k_zero8_log2 = -1;
   static constexpr int k_zero8 = 0;
   static bytes from_signed(bytes a) { return a; }
 
   // For H halves of a group (w(h, s): the codes of step s, four of Bits bits per lane; Bits 8: see
-  // from_signed) and T inputs (x + t * stride: four signed bytes per step for all lanes, none -128):
-  // done(h, t, init(t) + the sum of the products of each lane over Steps). Exact: 16-bit sums are
-  // widened before Bits could overflow them.
+  // from_signed) and T inputs (x + t * stride: four signed bytes per step for all lanes, none
+  // -128): done(h, t, init(t) + the sum of the products of each lane over Steps). Exact: 16-bit
+  // sums are widened before Bits could overflow them.
   template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
     constexpr int k_run = std::min(Steps, Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1);
@@ -166,7 +169,8 @@ struct V {
   static __m256i first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }
-  // Stops the compiler from regrouping a chain of additions into a tree that does not fit registers.
+  // Stops the compiler from regrouping a chain of additions into a tree that does not fit
+  // registers.
   static void keep_order(__m256i& sum) { asm("" : "+x"(sum)); }
   static __m256i four(const int8_t* x) {
     int word;

@@ -1,11 +1,11 @@
 // The vocabulary of AVX-512 (F, BW, VL, DQ) with VNNI: 16 lanes of f32. Included inside the region
-// only. Every verb does the same thing in every vocabulary; algorithms (*.inl) are written against V.
-// f32: k_width floats. i32: k_width ints. bytes: 4 * k_width bytes, four per f32 lane.
+// only. Every verb does the same thing in every vocabulary; algorithms (*.inl) are written against
+// V. f32: k_width floats. i32: k_width ints. bytes: 4 * k_width bytes, four per f32 lane.
 
 struct V {
   static constexpr int k_width = 16;
   static constexpr int k_bytes = 4 * k_width;
-  static constexpr int k_tile = 8;  // tokens that a matmul tile keeps in registers
+  static constexpr int k_tile = 8;            // tokens that a matmul tile keeps in registers
   static constexpr int k_direct_tokens = 32;  // up to so many, matmul reads the packed form
   using f32 = __m512;
   using i32 = __m512i;
@@ -85,7 +85,9 @@ struct V {
   static i32 add_i32(i32 a, i32 b) { return _mm512_add_epi32(a, b); }
   static i32 sub_i32(i32 a, i32 b) { return _mm512_sub_epi32(a, b); }
   template <int N>  // shifts left
-  static i32 shl_i32(i32 a) { return _mm512_slli_epi32(a, N); }
+  static i32 shl_i32(i32 a) {
+    return _mm512_slli_epi32(a, N);
+  }
   static int sum_i32(i32 a) { return _mm512_reduce_add_epi32(a); }
   static void store_i8(void* p, i32 a) {  // k_width values, each already within a signed byte
     _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
@@ -97,21 +99,24 @@ struct V {
   static bytes splat_byte(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
   static bytes bits_and(bytes a, bytes b) { return _mm512_and_si512(a, b); }
   static bytes bits_or(bytes a, bytes b) { return _mm512_or_si512(a, b); }
-  [[gnu::always_inline]] static bytes shift_right(bytes a, int n) { return _mm512_srli_epi16(a, n); }
+  [[gnu::always_inline]] static bytes shift_right(bytes a, int n) {
+    return _mm512_srli_epi16(a, n);
+  }
   [[gnu::always_inline]] static bytes shift_left(bytes a, int n) { return _mm512_slli_epi16(a, n); }
   static bytes load_table(const void* p) {  // 16 bytes, for lookup
     return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(p)));
   }
   static bytes lookup(bytes table, bytes index) { return _mm512_shuffle_epi8(table, index); }
 
-  // Signed bytes become the form that dot<8> reads: here value + 128, so dot<8> has that zero point.
+  // Signed bytes become the form that dot<8> reads: here value + 128, so dot<8> has that zero
+  // point.
   static constexpr int k_zero8_log2 = 7;
   static constexpr int k_zero8 = 128;
   static bytes from_signed(bytes a) { return _mm512_xor_si512(a, splat_byte(0x80)); }
 
   // For H halves of a group (w(h, s): the codes of step s, four of Bits bits per lane; Bits 8: see
-  // from_signed) and T inputs (x + t * stride: four signed bytes per step for all lanes, none -128):
-  // done(h, t, init(t) + the sum of the products of each lane over Steps).
+  // from_signed) and T inputs (x + t * stride: four signed bytes per step for all lanes, none
+  // -128): done(h, t, init(t) + the sum of the products of each lane over Steps).
   template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
     __m512i sums[H][T];
