@@ -42,7 +42,6 @@ function build(name: string): boolean {
   const folder = `build-${name}`
   const flags = [
     `-DMILLRACE_SANITIZE=${name}`,
-    `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${join(projectRoot, folder, 'build/Release')}`,
     '-DMILLRACE_TESTS=ON',
     '-DCMAKE_BUILD_TYPE=RelWithDebInfo',
   ]
@@ -76,8 +75,7 @@ function tests(name: string, { runtime, env }: Sanitizer): Step {
     ],
     env: {
       ...env,
-      MILLRACE_BUILD: `build-${name}/build/Release`,
-      MILLRACE_PREBUILD: join(projectRoot, `build-${name}`), // where node-gyp-build looks
+      MILLRACE_BUILD: `build-${name}`,
       MILLRACE_SANITIZE: name,
     },
   }
