@@ -147,7 +147,7 @@ Result<Napi::Value> wrap_engine(Napi::Env env, std::shared_ptr<Engine> engine,
 
 }  // namespace
 
-void OpenEngine::abandon(Napi::Env, std::shared_ptr<OpenEngine> open) {
+void OpenEngine::abandon(Napi::Env, const std::shared_ptr<OpenEngine>& open) {
   if (open->engine && !open->is_closing) begin_close(open, 0);
 }
 

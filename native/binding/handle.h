@@ -13,7 +13,7 @@
 namespace millrace {
 
 // T has: static constexpr napi_type_tag k_tag; static constexpr const char* k_name;
-// static void abandon(Napi::Env, const std::shared_ptr<T>&), or by value to keep it.
+// static void abandon(Napi::Env, const std::shared_ptr<T>&).
 template <class T>
 class Handle {
  public:

@@ -30,7 +30,7 @@ struct OpenEngine {
   static constexpr napi_type_tag k_tag = {0x6d696c6c72616365, 0x656e67696e650001};
   static constexpr const char* k_name = "engine";
   // Closes without draining; nobody waits.
-  static void abandon(Napi::Env env, std::shared_ptr<OpenEngine> open);
+  static void abandon(Napi::Env env, const std::shared_ptr<OpenEngine>& open);
 
   std::shared_ptr<Engine> engine;
   std::shared_ptr<EventChannel> channel;
