@@ -133,13 +133,15 @@ struct Step {
   size_t panel_bytes = 0;
 };
 
+// An input that is not finite gets a scale that is not either, so that every product shows it.
 void quantize(const float* x, InputBlock& out) {
   constexpr int k_parts = k_block_cols / V::k_width;
   F32 v[k_parts];
-  F32 most = V::zero();
+  F32 most = V::zero(), zeros = V::zero();
   for (int i = 0; i < k_parts; i++) {
     v[i] = V::load(x + i * V::k_width);
     most = V::max(V::abs(v[i]), most);
+    zeros = V::fma(v[i], V::zero(), zeros);
   }
   const float amax = V::max_of(most);
   const float inverse = amax > 0 ? 127.0f / amax : 0.0f;
@@ -150,12 +152,14 @@ void quantize(const float* x, InputBlock& out) {
     V::i32& sum = sums[i * 2 / k_parts];
     sum = V::add_i32(sum, q);
   }
-  const int low = V::sum_i32(sums[0]), high = V::sum_i32(sums[1]);
-  const int parts[3] = {low, high, low + high};
-  out.scale = amax / 127.0f;
+  // Unsigned: where the input is not finite the sums wrap around.
+  const uint32_t low = static_cast<uint32_t>(V::sum_i32(sums[0]));
+  const uint32_t high = static_cast<uint32_t>(V::sum_i32(sums[1]));
+  const uint32_t parts[3] = {low, high, low + high};
+  out.scale = amax / 127.0f + V::sum(zeros);
   for (int i = 0; i < 3; i++) {
-    out.minus[i] = -parts[i];
-    out.sum[i] = out.scale * static_cast<float>(parts[i]);
+    out.minus[i] = static_cast<int32_t>(0u - parts[i]);
+    out.sum[i] = out.scale * static_cast<float>(static_cast<int32_t>(parts[i]));
   }
 }
 
@@ -294,7 +298,7 @@ void run_floats(const Step& step, const Piece& piece) {
       for (int g = 0; g < piece.n_groups; g++)
         with_width(width, [&]<int T>() { tile_floats<S, 1, T>(strips + g, x, step.cols); });
     }
-    for (Strip& strip : strips) strip.out += width * strip.out_stride;
+    for (int g = 0; g < piece.n_groups; g++) strips[g].out += width * strips[g].out_stride;
     t += width;
   }
 }

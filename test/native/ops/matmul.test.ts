@@ -158,6 +158,25 @@ describe.each(cases)('$table $name', ({ table, name, block }) => {
     expect(worstError(one(table, 2, x, shape.n, p), x, weights, shape)).toBeLessThan(1)
   })
 
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
+    'shows an input of %d in every product of its token and in no other',
+    (spoiler) => {
+      const [rows, cols] = [20, 512]
+      const p = product(name, rows, cols)
+      for (const n of [1, 3, 40]) {
+        const x = values(12, n * cols)
+        const clean = one(table, 1, x, n, p)
+        const token = n >> 1
+        x[token * cols + 37] = spoiler
+        const out = one(table, 1, x, n, p)
+        out.forEach((value, i) => {
+          if (Math.floor(i / rows) !== token) expect(value).toBe(clean[i])
+          else if (Number.isFinite(value)) expect.fail(`Expected no finite product: ${value}`)
+        })
+      }
+    },
+  )
+
   test('packs into about the bytes of the file', () => {
     const file = native.encodeRow(name, new Float32Array(1024)).length * 64
     expect(native.packedBytes(table, name, 64, 1024)).toBeLessThanOrEqual(file * 1.2)
