@@ -1,7 +1,10 @@
 #include "engine/delivery.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <unordered_map>
+#include <utility>
 
 namespace millrace {
 
@@ -24,7 +27,13 @@ void deliver_piece(Sequence& sequence, TextPiece&& text, EventBatch& events) {
   piece.request = sequence.id;
   piece.text = std::move(text.text);
   piece.text_units = text.utf16_units;
+  piece.is_first = !std::exchange(sequence.has_piece, true);
   events.push_back(std::move(piece));
+}
+
+template <class T>
+void append(std::vector<T>& to, std::vector<T>&& more) {
+  to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
 }
 
 Timings timings_of(const Sequence& sequence, double now_ms) {
@@ -91,6 +100,28 @@ void deliver_error(int64_t id, Status status, EventBatch& events) {
   event.request = id;
   event.error = std::move(status);
   events.push_back(std::move(event));
+}
+
+void join_pieces(EventBatch& events) {
+  std::unordered_map<int64_t, size_t> places;
+  size_t n = 0;
+  for (Event& event : events) {
+    if (event.kind == Event::Kind::piece) {
+      const auto [place, is_new] = places.try_emplace(event.request, n);
+      if (!is_new) {
+        Event& piece = events[place->second];
+        append(piece.tokens, std::move(event.tokens));
+        append(piece.logprobs, std::move(event.logprobs));
+        append(piece.top, std::move(event.top));
+        piece.text += event.text;
+        piece.text_units += event.text_units;
+        continue;
+      }
+    }
+    if (&events[n] != &event) events[n] = std::move(event);
+    ++n;
+  }
+  events.resize(n);
 }
 
 }  // namespace millrace

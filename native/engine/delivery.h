@@ -22,4 +22,7 @@ void accept_score(Sequence& sequence, int position, Draw&& draw);
 void deliver_end(Sequence& sequence, FinishReason reason, double now_ms, EventBatch& events);
 void deliver_error(int64_t id, Status status, EventBatch& events);
 
+// Makes the pieces of each answer one, at the place of the first.
+void join_pieces(EventBatch& events);
+
 }  // namespace millrace

@@ -67,7 +67,8 @@ class Loop {
   Status check_memory(const Sequence& sequence) const;
   Status prepare(Sequence& sequence) const;
   Status step(EventBatch& events);
-  void deliver(EventBatch&& events);
+  bool may_wait(const EventBatch& events) const;
+  void deliver(EventBatch& events);
   void publish(int n_ended);
   void fail(const Status& failure);
   void end_all(const Status& status);
@@ -87,6 +88,7 @@ class Loop {
   std::unordered_set<int64_t> preparing_;  // live, at the intake
   std::vector<Message> inbox_;
   std::vector<Draw> draws_;
+  Clock::time_point delivered_at_;
   int64_t n_refused_ = 0;  // ended with an error before the scheduler saw them
   bool identity_holds_ = true;
   std::thread thread_;

@@ -33,6 +33,7 @@ struct Sequence {
   TokenCounts counts;                  // kept only if the sampling needs them
   std::unique_ptr<TextStream> stream;  // null: tokens are delivered without text
   Event held;                          // tokens whose text is not complete yet
+  bool has_piece = false;              // delivered at least one
   std::vector<float> score_logprobs;
   std::vector<std::vector<TokenLogprob>> score_top;
 

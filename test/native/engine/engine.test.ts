@@ -50,6 +50,28 @@ describe('an answer', () => {
     }
   })
 
+  test('comes in fewer, longer pieces where many answers share short steps', () => {
+    const engine = open({ maxSequences: 16, cacheTokens: 4096 })
+    const ids = Array.from({ length: 16 }, (_, i) => i + 1)
+    const request = (id: number) => ({ ...endless, maxTokens: 100, seed: id, logprobs: 1 })
+    for (const id of ids) expect(engine.submit(id, request(id))).toBe('')
+    expect(engine.wait(16, 60_000)).toBe(true)
+    const events = engine.events()
+    const pieces = events.filter(({ kind }) => kind === 'piece')
+    const answers = answersOf(events)
+    for (const id of ids) {
+      const answer = answers.get(id)
+      const alone = answerOf(engine, request(id), 100 + id)
+      const { tokens, text, logprobs, top } = alone
+      expect(answer).toMatchObject({ tokens, text, logprobs, top })
+      const [first] = pieces.filter((piece) => piece.id === id)
+      expect(first?.tokens.length).toBeLessThan(8) // what one character takes, never a pile
+    }
+    const slowest = Math.max(...[...answers.values()].map(({ end }) => end.decodeMs))
+    const stepMs = slowest / 100
+    if (stepMs < 2) expect(pieces.length).toBeLessThan(0.8 * 16 * 100)
+  })
+
   test('to a text prompt is that to its tokens', () => {
     const engine = open()
     const pairs = { et: 3 + 256 + 1, ta: 3 + 256 + 18 }
