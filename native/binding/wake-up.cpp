@@ -33,6 +33,7 @@ std::shared_ptr<WakeUp> WakeUp::create(Napi::Env env, const char* name, Call cal
 void WakeUp::finalize(napi_env, void* data, void*) {
   const std::unique_ptr<std::shared_ptr<WakeUp>> owner(static_cast<std::shared_ptr<WakeUp>*>(data));
   (*owner)->closed_ = true;
+  (*owner)->call_ = nullptr;  // may own the owner of this WakeUp
 }
 
 void WakeUp::wake() {
