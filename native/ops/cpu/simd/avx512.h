@@ -88,7 +88,12 @@ struct V {
   static i32 shl_i32(i32 a) {
     return _mm512_slli_epi32(a, N);
   }
-  static int sum_i32(i32 a) { return _mm512_reduce_add_epi32(a); }
+  static int sum_i32(i32 a) {  // wraps around, as the intrinsic for it does not promise
+    const __m256i w = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+    __m128i v = _mm_add_epi32(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
+    v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32(v, 0xb1)));
+  }
   static void store_i8(void* p, i32 a) {  // k_width values, each already within a signed byte
     _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
   }
