@@ -123,7 +123,7 @@ describe.skipIf(!hasShared)('a worker thread', () => {
 describe.skipIf(!hasShared)('two copies of the addon in one program', () => {
   it('do not meet', async () => {
     const { code, signal, stdout, stderr } = await program(`
-      import { copyFileSync, mkdtempSync } from 'node:fs'
+      import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
       import { createRequire } from 'node:module'
       import { tmpdir } from 'node:os'
       import { join } from 'node:path'
@@ -132,6 +132,7 @@ describe.skipIf(!hasShared)('two copies of the addon in one program', () => {
       const original = join(process.cwd(), process.env.MILLRACE_BUILD ?? 'build/Release', 'millrace.node')
       copyFileSync(original, join(folder, 'copy.node'))
       const copy = require(join(folder, 'copy.node'))
+      rmSync(folder, { recursive: true })
       const model = await copy.openModel(story, {}).promise
       const foreign = await Model.open(story)
       const engine = await Engine.open(foreign, small)

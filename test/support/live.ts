@@ -133,11 +133,10 @@ export function answerOf(engine: LiveEngine, request: LiveRequest, id = 1): Answ
 /** Runs with an environment variable that Engine::open reads. */
 export function withOps<T>(table: string, body: () => T): T {
   const before = process.env.MILLRACE_OPS
-  process.env.MILLRACE_OPS = table
+  probe.setOps(table)
   try {
     return body()
   } finally {
-    if (before === undefined) delete process.env.MILLRACE_OPS
-    else process.env.MILLRACE_OPS = before
+    probe.setOps(before)
   }
 }

@@ -7,6 +7,8 @@ import { join } from 'node:path'
 export interface Probe {
   // base
   errorCodes(): string[]
+  /** Sets MILLRACE_OPS for the addons; `process.env` would not reach them from a worker. */
+  setOps(table: string | undefined): void
   // ops
   opsTables(): string[]
   // model

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { threadId } from 'node:worker_threads'
 import { gunzipSync } from 'node:zlib'
 
 const root = resolve(fileURLToPath(import.meta.url), '../../..')
@@ -32,13 +33,17 @@ export function sharedJson<T>(name: string): T {
 
 /** A gzipped file of the reference data as a plain one, unpacked once per content. */
 export function unpackedPath(name: string): string {
-  const bytes = readFileSync(sharedPath(name))
+  return keptPath(basename(name).replace(/\.gz$/, ''), sharedBytes(name))
+}
+
+/** A file of that name with these bytes, among the temporary files, written once per content. */
+export function keptPath(name: string, bytes: Buffer): string {
   const folder = join(tmpdir(), 'millrace-test', createHash('sha256').update(bytes).digest('hex'))
-  const path = join(folder, basename(name).replace(/\.gz$/, ''))
+  const path = join(folder, name)
   if (!existsSync(path)) {
     mkdirSync(folder, { recursive: true })
-    const unfinished = `${path}.${process.pid}`
-    writeFileSync(unfinished, gunzipSync(bytes))
+    const unfinished = `${path}.${process.pid}.${threadId}`
+    writeFileSync(unfinished, bytes)
     renameSync(unfinished, path)
   }
   return path

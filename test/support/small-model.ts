@@ -1,8 +1,5 @@
 // A whole model small enough for thousands of requests, with its own vocabulary: nothing outside the
 // repository is needed. Random weights; the same options give the same file.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import {
   type ElementType,
   type Entry,
@@ -13,6 +10,7 @@ import {
 } from '../../bench/gguf-writer.js'
 import { planTensors, type Shape } from '../../bench/model-shapes.js'
 import { randomBlocks } from '../../bench/random-blocks.js'
+import { keptPath } from './shared.js'
 
 export interface SmallModelOptions {
   architecture?: 'llama' | 'qwen2' | 'qwen3'
@@ -73,16 +71,7 @@ function entriesOf(shape: Shape): Entry[] {
   return Object.entries(values).map(([key, value]) => ({ key, value }))
 }
 
-let folder: string | undefined
-let written = 0
-
-function madeFolder(): string {
-  const path = mkdtempSync(join(tmpdir(), 'millrace-small-'))
-  process.on('exit', () => rmSync(path, { recursive: true, force: true }))
-  return path
-}
-
-/** Writes the model and returns its path; the folder goes when the process does. */
+/** The path of the model's file, written once per content. */
 export function writeSmallModel(options: SmallModelOptions = {}): string {
   const shape: Shape = {
     architecture: options.architecture ?? 'llama',
@@ -113,8 +102,6 @@ export function writeSmallModel(options: SmallModelOptions = {}): string {
       : randomBlocks(tensor.type, length, deviation, { seed: options.seed ?? 1, stream })
     return [bytes, Buffer.alloc(padded(length) - length)]
   })
-  folder ??= madeFolder()
-  const path = join(folder, `${++written}-${shape.architecture}-${type}.gguf`)
-  writeFileSync(path, Buffer.concat([headerBytes({ entries: entriesOf(shape), tensors }), ...data]))
-  return path
+  const file = Buffer.concat([headerBytes({ entries: entriesOf(shape), tensors }), ...data])
+  return keptPath(`${shape.architecture}-${type}.gguf`, file)
 }

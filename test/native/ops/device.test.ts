@@ -14,30 +14,27 @@ const native = probe<{
 }>()
 
 const before = process.env.MILLRACE_OPS
-afterEach(() => {
-  if (before === undefined) delete process.env.MILLRACE_OPS
-  else process.env.MILLRACE_OPS = before
-})
+afterEach(() => probe.setOps(before))
 
 describe('the CPU device', () => {
   it('takes the best table of this processor unless told otherwise', () => {
-    delete process.env.MILLRACE_OPS
+    probe.setOps(undefined)
     const [best] = native.opsTables()
     expect(native.opsDevice({ table: '', threads: 1 }).ops).toBe(best)
   })
 
   it.each(native.opsTables())('takes the %s table when MILLRACE_OPS names it', (table) => {
-    process.env.MILLRACE_OPS = table
+    probe.setOps(table)
     expect(native.opsDevice({ table: '', threads: 1 }).ops).toBe(table)
   })
 
   it('prefers the table that the caller names to MILLRACE_OPS', () => {
-    process.env.MILLRACE_OPS = 'nothing'
+    probe.setOps('nothing')
     expect(native.opsDevice({ table: 'reference', threads: 1 }).ops).toBe('reference')
   })
 
   it('refuses a table that this processor cannot run and lists those it can', () => {
-    process.env.MILLRACE_OPS = 'abacus'
+    probe.setOps('abacus')
     const names = native.opsTables().join(', ')
     expect(() => native.opsDevice({ table: '', threads: 1 })).toThrow(
       `Expected the operator table to be one of ${names} on this processor but found "abacus"`,

@@ -1,6 +1,8 @@
 // Probe of the base floor.
 
+#include <cstdlib>
 #include <iterator>
+#include <string>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -45,11 +47,20 @@ Napi::Value parse_json(const Napi::CallbackInfo& info) {
   return to_js(info.Env(), *json);
 }
 
+// setOps(table: string | undefined): MILLRACE_OPS of the process, which a worker's process.env is not
+void set_ops(const Napi::CallbackInfo& info) {
+  if (info[0].IsString())
+    setenv("MILLRACE_OPS", std::string(info[0].ToString()).c_str(), 1);
+  else
+    unsetenv("MILLRACE_OPS");
+}
+
 }  // namespace
 
 void register_base(Napi::Env env, Napi::Object exports) {
   exports.Set("errorCodes", Napi::Function::New(env, error_codes));
   exports.Set("parseJson", Napi::Function::New(env, parse_json));
+  exports.Set("setOps", Napi::Function::New(env, set_ops));
 }
 
 }  // namespace millrace
