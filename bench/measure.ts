@@ -147,24 +147,59 @@ const mainThreadSeconds = async (): Promise<number> => {
   return Number(nanoseconds) / 1e9
 }
 
+// How often the main thread has gone to sleep: each time, something woke it.
+const mainThreadSleeps = (): number => {
+  const status = readFileSync('/proc/self/status', 'utf8')
+  return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN)
+}
+
+const emptyWakeUps = 100
+
+// What the main thread takes to wake up for nothing, at this rhythm, while nothing else runs.
+const emptyWakeUpSeconds = async (everyMs: number): Promise<number> => {
+  const cpu = await mainThreadSeconds()
+  let count = 0
+  await new Promise<void>((resolve) => {
+    const timer = setInterval(() => {
+      if (++count < emptyWakeUps) return
+      clearInterval(timer)
+      resolve()
+    }, everyMs)
+  })
+  return ((await mainThreadSeconds()) - cpu) / emptyWakeUps
+}
+
 const crossing = async (job: Job, runtime: Runtime): Promise<Measured> => {
   await runtime.parallel(shortened(job, crossingWarmUpTokens))
   const result: Measured = {
     values: [],
-    extra: { 'step us': [], 'pieces per token': [], 'tokens/s': [] },
+    extra: {
+      'whole us': [],
+      'wake-ups': [],
+      'us of an empty wake-up': [],
+      'step us': [],
+      'pieces per token': [],
+      'tokens/s': [],
+    },
     tokens: [],
   }
   for (let repetition = 0; repetition < job.row.repetitions; repetition++) {
     const work = requests(job, repetition)
     const steps = runtime.steps()
     const cpu = await mainThreadSeconds()
+    const sleeps = mainThreadSleeps()
     const start = performance.now()
     const streams = await runtime.parallel(work)
     const wall = performance.now() - start
+    const wakeUps = mainThreadSleeps() - sleeps
     const used = (await mainThreadSeconds()) - cpu
+    const empty = await emptyWakeUpSeconds(wall / wakeUps)
     const taken = steps === undefined ? job.row.tokens : (runtime.steps() ?? 0) - steps
     const pieces = streams.reduce((sum, { arrivals }) => sum + arrivals.length, 0)
-    result.values.push((used * 1e6) / taken)
+    result.values.push(((used - empty * wakeUps) * 1e6) / taken)
+    result.extra['whole us']?.push((used * 1e6) / taken)
+    result.extra['wake-ups']?.push(wakeUps / taken)
+    result.extra['us of an empty wake-up']?.push(empty * 1e6)
     result.extra['step us']?.push((wall * 1000) / taken)
     result.extra['pieces per token']?.push(pieces / total(streams))
     result.extra['tokens/s']?.push((total(streams) * 1000) / wall)

@@ -1,7 +1,8 @@
 // Runs cases on engines, in turn, each in a fresh process, and writes what it measured.
 //   npm run bench [-- words...] [--quick] [--check] [--drivers a,b] [--rounds n] [--out file]
-// Words choose cases (kind, shape, type, engine). --check compares with the committed results of the
-// same kind of machine and fails on a loss. --wait <s>: how long to wait for a quiet machine before
+// Words choose cases (kind, shape, type, engine); all have to fit, a,b is either. --check compares
+// with the committed results of the same kind of machine, or with --against <file>, and fails on a
+// loss. --wait <s>: how long to wait for a quiet machine before
 // each process. $MILLRACE_BENCH_CACHE and $MILLRACE_BENCH_MODELS say where peers and models are kept.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -31,6 +32,7 @@ const { values: options, positionals: filter } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
+    against: { type: 'string' },
     drivers: { type: 'string' },
     rounds: { type: 'string' },
     out: { type: 'string' },
@@ -142,7 +144,8 @@ const chosenCases = (): Case[] => {
     .filter((row) => row.drivers.length > 0)
 }
 
-const committed = (kind: string): Results | undefined => {
+const earlier = (kind: string): Results | undefined => {
+  if (options.against) return JSON.parse(readFileSync(options.against, 'utf8'))
   if (!existsSync(resultsFolder)) return undefined
   const name = readdirSync(resultsFolder)
     .filter((file) => file.endsWith(`-${kind}.json`))
@@ -152,7 +155,7 @@ const committed = (kind: string): Results | undefined => {
 }
 
 const check = (results: Results, before: Results | undefined): void => {
-  if (!before) console.log(`check: no committed results of ${results.machine.kind}`)
+  if (!before) console.log(`check: no earlier results of ${results.machine.kind}`)
   const lost = before ? losses(before, results) : []
   for (const { name, before: was, after, loss } of lost) {
     console.log(`loss: ${name} from ${was} to ${after}, ${(100 * loss).toFixed(1)} %`)
@@ -172,7 +175,7 @@ const main = async (): Promise<void> => {
   }
   const machine = describeMachine()
   const date = new Date().toISOString().slice(0, 10)
-  const before = committed(machine.kind)
+  const before = earlier(machine.kind)
   const threads = Math.max(...cases.map((row) => row.threads))
   const results: Results = { date, commit: commit(), machine, limits: {}, rows: [] }
   const out = options.out ?? join(resultsFolder, `${date}-${machine.kind}.json`)
