@@ -34,7 +34,6 @@ const sanitizers: Record<string, Sanitizer> = {
     // Node and V8 are not built with it: what they do among themselves is invisible to it.
     options: {
       TSAN_OPTIONS:
-        `suppressions=${join(projectRoot, 'test/support/tsan.supp')}:` +
         'ignore_noninstrumented_modules=1:report_signal_unsafe=0:exitcode=0:' +
         'allocator_may_return_null=1',
     },

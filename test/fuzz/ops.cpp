@@ -150,7 +150,10 @@ void attention(Choices& c) {
   const int head_dim = dtype == DType::q8_0 ? 32 * c.upto(3) : c.upto(100);
   a.shape = {c.upto(2), c.upto(3), head_dim, 16 << (c.upto(3) - 1), dtype};
   a.heads = a.shape.kv_heads * c.upto(9);
-  a.length = c.upto(c.flag() ? 600 : 40);
+  // Long or wide, not both: a sanitized run of seconds finds nothing more.
+  constexpr double k_most_products = 2e6;
+  const double longest = std::sqrt(k_most_products / (a.heads * head_dim));
+  a.length = std::min(c.upto(c.flag() ? 600 : 40), static_cast<int>(longest) + 1);
   a.window = c.flag() ? c.upto(300) : 0;
   a.soft_cap = c.flag() ? 3.0f : 0.0f;
   const int chunk = c.upto(a.length);
