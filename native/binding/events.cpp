@@ -6,7 +6,8 @@ namespace millrace {
 
 namespace {
 
-constexpr size_t k_least_capacity = 1024;  // Int32s, numbers
+constexpr size_t k_least_capacity = 1024;      // Int32s, numbers
+constexpr size_t k_most_capacity = 64 * 1024;  // a score request's arrays are not kept
 
 // A message may quote bytes of a hostile file: anything but ASCII would spoil the count of units.
 std::string ascii_of(const std::string& text) {
@@ -89,6 +90,10 @@ void PackedEvents::add(const Event& event) {
 }
 
 void PackedEvents::clear() {
+  if (records.capacity() > k_most_capacity || numbers.capacity() > k_most_capacity) {
+    *this = PackedEvents();
+    return;
+  }
   records.clear();
   numbers.clear();
   text.clear();
@@ -153,6 +158,8 @@ void EventChannel::call(Napi::Env env) {
       napi_get_reference_value(env, on_events_, &on_events) || napi_get_undefined(env, &self))
     return;
   napi_call_function(env, self, on_events, 4, arguments, &result);
+  if (records_capacity_ > k_most_capacity) records_data_ = nullptr, records_.Reset();
+  if (numbers_capacity_ > k_most_capacity) numbers_data_ = nullptr, numbers_.Reset();
 }
 
 // The two arrays are made once and grow; JavaScript copies what it keeps.

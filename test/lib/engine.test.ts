@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Engine, type GenerateRequest, MillraceError, Model, type Piece } from '../../lib/index.js'
 import { hasShared } from '../support/shared.js'
-import { codeOf, delay, small, storyPath } from '../support/story.js'
+import { codeOf, delay, millrace, small, storyPath, withTemplate } from '../support/story.js'
 
 const prompt = 'Once upon a time'
 
@@ -244,5 +244,54 @@ describe.skipIf(!hasShared)('opening an engine', () => {
     const error = await Engine.open(storyPath, { cacheTokens: 2 ** 50 }).catch((e) => e)
     expect(error).toBeInstanceOf(MillraceError)
     expect(error.code).toBe('out-of-memory')
+  })
+})
+
+describe.skipIf(!hasShared)('a model with a chat template', () => {
+  const turns = '{% for m in messages %}{{ m.content }} {% endfor %}'
+  const refuses =
+    "{% if messages|length > 2 %}{{ raise_exception('two turns at most') }}{% endif %}"
+  const messages = [
+    { role: 'system', content: [{ type: 'text' as const, text: 'Once' }] },
+    { role: 'user', content: 'upon a time' },
+  ]
+
+  it('renders messages, and begins with one BOS whoever writes it', async () => {
+    for (const template of [turns, `{{ bos_token }}${turns}`]) {
+      await using engine = await Engine.open(withTemplate(refuses + template), small)
+      const { model } = engine
+      expect(model.info.chatTemplate).toContain(turns)
+      const request = { maxTokens: 12, temperature: 0 }
+      const prompt = model.tokenize('Once upon a time ')
+      const plain = await engine.generate({ ...request, prompt })
+      const chat = await engine.generate({ ...request, messages })
+      expect(chat.usage.promptTokens).toBe(prompt.length)
+      expect(chat.text).toBe(plain.text)
+      const three = [...messages, { role: 'user', content: 'x' }]
+      const error = await codeOf(() => engine.generate({ messages: three }))
+      expect(error).toBe('invalid-argument')
+    }
+  })
+
+  it('chats on the command line with history', async () => {
+    const path = withTemplate(`${turns}`)
+    const { code, stdout } = await millrace(['run', path, '-n', '4', '-t', '0'], {
+      input: 'Once upon a time\nOne day\n',
+    })
+    expect(code).toBe(0)
+    await using engine = await Engine.open(path)
+    const request = { maxTokens: 4, temperature: 0 }
+    const user = (content: string) => ({ role: 'user', content })
+    const first = [user('Once upon a time')]
+    const one = await engine.generate({ ...request, messages: first }).text()
+    const second = [...first, { role: 'assistant', content: one }, user('One day')]
+    const two = await engine.generate({ ...request, messages: second }).text()
+    expect(stdout).toBe(`> ${one}\n> ${two}\n> `)
+  })
+
+  it('completes instead when asked to', async () => {
+    const path = withTemplate(turns)
+    const { stdout } = await millrace(['run', path, 'Once', '--raw', '-n', '3', '-t', '0'])
+    expect(stdout).toMatch(/^Once./)
   })
 })

@@ -1,8 +1,9 @@
 // The tiny trained model, and small programs that use it in a process of their own.
 
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { hasShared, unpackedPath } from './shared.js'
+import { hasShared, keptPath, unpackedPath } from './shared.js'
 import { projectRoot } from './sources.js'
 
 /** Path of stories260K; '' where the reference data is not there. */
@@ -86,4 +87,27 @@ export async function codeOf(body: () => unknown): Promise<string> {
     return (error as { code?: string }).code ?? String(error)
   }
   return 'nothing thrown'
+}
+
+/** The story model with a chat template in its metadata. */
+export function withTemplate(template: string): string {
+  const string = (text: string): Buffer => {
+    const bytes = Buffer.from(text)
+    const length = Buffer.alloc(8)
+    length.writeBigUInt64LE(BigInt(bytes.length))
+    return Buffer.concat([length, bytes])
+  }
+  const stringType = Buffer.of(8, 0, 0, 0)
+  const entry = (padding: number) =>
+    Buffer.concat([
+      string('tokenizer.chat_template'),
+      stringType,
+      string(`${template}{#${' '.repeat(padding)}#}`),
+    ])
+  // Tensors are aligned to 32 bytes: what is put in before them is a multiple of that.
+  const added = entry((32 - (entry(0).length % 32)) % 32)
+  const story = readFileSync(storyPath)
+  const header = Buffer.from(story.subarray(0, 24))
+  header.writeBigUInt64LE(header.readBigUInt64LE(16) + 1n, 16)
+  return keptPath('chat.gguf', Buffer.concat([header, added, story.subarray(24)]))
 }
