@@ -36,7 +36,7 @@ const warmUpTokens = 8
 const warmUpRepetition = 99
 
 const warmUpPromptTokens = 16
-const crossingWarmUpTokens = 256
+const crossingWarmUpTokens = 128
 
 // All streams, but short: touches every weight and page, compiles the consumers.
 const shortened = (job: Job, tokens: number): StreamRequest[] =>

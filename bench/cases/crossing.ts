@@ -33,7 +33,7 @@ const tiny = {
   shape: 'tiny-test',
   type: 'Q8_0',
   promptTokens: 8,
-  tokens: 1024,
+  tokens: 384,
   rounds: 5,
   repetitions: 1,
   unit: 'us of JS thread per step, wake-ups apart',
