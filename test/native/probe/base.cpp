@@ -47,7 +47,8 @@ Napi::Value parse_json(const Napi::CallbackInfo& info) {
   return to_js(info.Env(), *json);
 }
 
-// setOps(table: string | undefined): MILLRACE_OPS of the process, which a worker's process.env is not
+// setOps(table: string | undefined): MILLRACE_OPS of the process, which a worker's process.env is
+// not
 void set_ops(const Napi::CallbackInfo& info) {
   if (info[0].IsString())
     setenv("MILLRACE_OPS", std::string(info[0].ToString()).c_str(), 1);
