@@ -109,12 +109,16 @@ std::shared_ptr<EventChannel> EventChannel::open(Napi::Env env, Napi::Function o
   return channel->wake_up_ ? channel : nullptr;
 }
 
+// The JS thread wakes at once: it must not find the lock taken and go to sleep again.
 void EventChannel::deliver(EventBatch&& events) {
-  const std::lock_guard lock(mutex_);
-  for (const Event& event : events) pending_.add(event);
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Event& event : events) pending_.add(event);
+  }
   wake_up_->wake();
 }
 
+// Wakes under the lock, so that nobody who sees the end closes the WakeUp meanwhile.
 void EventChannel::finish() {
   const std::lock_guard lock(mutex_);
   is_finished_ = true;
