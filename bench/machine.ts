@@ -1,7 +1,7 @@
 // What ran where: the processor, memory, system, commit and load of this machine, and its measured
 // limits by the small program bench/limits.cpp.
 import { type ExecFileSyncOptions, execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { cpus, loadavg, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -121,12 +121,11 @@ const build = (folder: string): void => {
   )
 }
 
-/** Builds the limits program if needed and runs it; half a minute on a quiet machine. */
+/** Builds the limits program, where its source has changed, and runs it; half a minute. */
 export const measureLimits = (threads: number): Limits => {
   const folder = join(cacheFolder(), 'limits')
-  const program = join(folder, 'bench-limits')
-  if (!existsSync(program)) build(folder)
-  return JSON.parse(execFileSync(program, [String(threads)], { encoding: 'utf8' }))
+  build(folder)
+  return JSON.parse(execFileSync(join(folder, 'bench-limits'), [String(threads)], { encoding: 'utf8' }))
 }
 
 export interface CpuTimes {

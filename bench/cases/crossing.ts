@@ -43,12 +43,16 @@ const tiny = {
   limit: 10,
 } as const
 
+const real = (type: string) => ({ shape: 'qwen3-0.6b', type, tokens: 128, rounds: 3 })
 const { limit: _, ...unlimited } = tiny
 
 export const crossing: readonly Case[] = [
   { ...tiny, name: 'crossing tiny x 32' },
   { ...tiny, name: 'crossing tiny x 32 awaited', awaited: true },
   { ...unlimited, name: 'replay x 32', kind: 'replay', tokens: 0, rounds: 5 },
+  // Steps of 100 ms leave no cache warm.
+  { ...tiny, name: 'crossing qwen3-0.6b Q4_0 x 32', ...real('Q4_0') },
+  { ...tiny, name: 'crossing qwen3-0.6b Q8_0 x 32', ...real('Q8_0') },
   // Short, for the peer takes minutes: what starting the requests costs is a part of it.
   { ...unlimited, name: 'crossing tiny x 32, 96 steps', tokens: 96, rounds: 3, drivers: peers },
   loop('Q4_0'),
