@@ -125,7 +125,9 @@ const build = (folder: string): void => {
 export const measureLimits = (threads: number): Limits => {
   const folder = join(cacheFolder(), 'limits')
   build(folder)
-  return JSON.parse(execFileSync(join(folder, 'bench-limits'), [String(threads)], { encoding: 'utf8' }))
+  return JSON.parse(
+    execFileSync(join(folder, 'bench-limits'), [String(threads)], { encoding: 'utf8' }),
+  )
 }
 
 export interface CpuTimes {
