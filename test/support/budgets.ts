@@ -117,7 +117,7 @@ export function readBudgets(): Budgets {
   const native = readSources(['native'], /\.(h|cpp|inl|cu|cuh)$/)
   const lib = readSources(['lib'], /\.ts$/)
   const test = readSources(['test'], /\.(ts|h|cpp)$/)
-  const bench = readSources(['bench', 'scripts'], /\.(ts|h|cpp)$/)
+  const bench = readSources(['bench', 'scripts', 'models'], /\.(ts|h|cpp)$/)
   const textOf = (path: string) =>
     [...native, ...lib].find((file) => file.path === path)?.text ?? ''
   const ops = countBetween(textOf('native/ops/ops.h'), /struct Ops \{/, /\(\*\w+\)\(/g)

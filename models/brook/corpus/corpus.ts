@@ -1,0 +1,43 @@
+// The mixture: one sample after another, the same for the same seed and split.
+
+import { chat } from './chat.js'
+import { chinesePassage, chineseStory } from './chinese.js'
+import { list } from './lists.js'
+import { count, sum } from './numbers.js'
+import { passage } from './passages.js'
+import { Random } from './random.js'
+import { record } from './records.js'
+import type { Sample, Split } from './sample.js'
+import { story } from './stories.js'
+import { tool } from './tools.js'
+
+type Make = (random: Random, split: Split) => Sample
+
+// Shares of samples, in hundredths.
+const mixture: [number, Make][] = [
+  [20, story],
+  [20, passage],
+  [13, record],
+  [13, tool],
+  [12, list],
+  [7, (random, split) => sum(random, split, 'en')],
+  [3, (random, split) => count(random, split, 'en')],
+  [3, (random) => chat(random, 'en')],
+  [3, chineseStory],
+  [3, chinesePassage],
+  [2, (random, split) => sum(random, split, 'zh')],
+  [1, (random) => chat(random, 'zh')],
+]
+
+/** Endless; sample i depends on seed, split and i alone. */
+export function* corpus(seed: string, split: Split): Generator<Sample, never> {
+  for (let i = 0; ; i++) {
+    const random = new Random(`${seed} ${split} ${i}`)
+    let share = random.number() * 100
+    const chosen = mixture.find(([part]) => {
+      share -= part
+      return share < 0
+    })
+    yield (chosen?.[1] ?? story)(random, split)
+  }
+}

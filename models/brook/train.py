@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+"""Trains Brook from scratch on what encode.ts wrote: plain PyTorch, one process, seeded, resumable.
+
+  python3 models/brook/train.py <folder> [--tokens 60e6] [--threads 2] [--minutes 170]
+
+Reads <folder>/{train,valid}.{tokens,answers,lengths}; writes checkpoint.pt (everything needed to go
+on), weights.bin with weights.json (float32, by the names of GGUF), and log.jsonl. Started again, it
+goes on where the last checkpoint was made.
+"""
+
+import argparse
+import ctypes
+import json
+import math
+import os
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+VOCABULARY, LAYERS, DIM, HEADS, KV_HEADS, HEAD_DIM, HIDDEN = 4096, 6, 256, 4, 2, 64, 768
+ROPE_BASE, EPSILON = 10_000.0, 1e-5
+SHORT, LONG = 256, 1024  # tokens of a row
+LONG_SHARE = 0.15  # of the tokens of a run are in long rows
+BATCH = 8192  # tokens of a step
+PROMPT_SHARE = 0.15  # of the tokens that nobody answers with, chosen at random, count in the loss
+
+
+# --- model: Llama, names as in GGUF ---------------------------------------------------------------
+
+
+class Norm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(DIM))
+
+    def forward(self, x):
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + EPSILON) * self.weight
+
+
+def rotation(length):
+    """cos and sin [length, HEAD_DIM / 2] of RoPE (Su et al. 2021)."""
+    frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)
+    angles = torch.outer(torch.arange(length).float(), frequencies)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x, cos, sin):
+    """Rotates neighbouring pairs, as the architecture `llama` of GGUF has them. x [b, h, t, d]"""
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+
+
+def linear(n_in, n_out, scale=1.0):
+    layer = nn.Linear(n_in, n_out, bias=False)
+    nn.init.normal_(layer.weight, std=scale / math.sqrt(n_in))
+    return layer
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        out_scale = 1 / math.sqrt(2 * LAYERS)
+        self.attn_norm, self.ffn_norm = Norm(), Norm()
+        self.attn_q = linear(DIM, HEADS * HEAD_DIM)
+        self.attn_k = linear(DIM, KV_HEADS * HEAD_DIM)
+        self.attn_v = linear(DIM, KV_HEADS * HEAD_DIM)
+        self.attn_output = linear(HEADS * HEAD_DIM, DIM, out_scale)
+        self.ffn_gate = linear(DIM, HIDDEN)
+        self.ffn_up = linear(DIM, HIDDEN)
+        self.ffn_down = linear(HIDDEN, DIM, out_scale)
+
+    def forward(self, x, cos, sin, mask):
+        b, t, _ = x.shape
+        y = self.attn_norm(x)
+        q = rotate(self.attn_q(y).view(b, t, HEADS, HEAD_DIM).transpose(1, 2), cos, sin)
+        k = rotate(self.attn_k(y).view(b, t, KV_HEADS, HEAD_DIM).transpose(1, 2), cos, sin)
+        v = self.attn_v(y).view(b, t, KV_HEADS, HEAD_DIM).transpose(1, 2)
+        group = HEADS // KV_HEADS
+        k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+        scores = q @ k.transpose(-1, -2) * HEAD_DIM**-0.5 + mask
+        y = (torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(b, t, HEADS * HEAD_DIM)
+        x = x + self.attn_output(y)
+        y = self.ffn_norm(x)
+        return x + self.ffn_down(F.silu(self.ffn_gate(y)) * self.ffn_up(y))
+
+
+class Brook(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token_embd = nn.Embedding(VOCABULARY, DIM)
+        nn.init.normal_(self.token_embd.weight, std=DIM**-0.5)
+        self.blk = nn.ModuleList(Block() for _ in range(LAYERS))
+        self.output_norm = Norm()
+
+    def forward(self, tokens, mask, wanted):
+        """Logits of the wanted positions of all rows, flattened: [n, VOCABULARY]"""
+        cos, sin = rotation(tokens.shape[1])
+        x = self.token_embd(tokens)
+        for block in self.blk:
+            x = block(x, cos, sin, mask)
+        return F.linear(self.output_norm(x.flatten(0, 1)[wanted]), self.token_embd.weight)
+
+
+# --- data: samples packed into rows ---------------------------------------------------------------
+
+
+class Split:
+    """Samples of a split, packed first-fit into short and long rows. A sample sees only itself."""
+
+    def __init__(self, folder, name):
+        path = os.path.join(folder, name)
+        self.tokens = np.fromfile(path + ".tokens", np.uint16)
+        self.answers = np.fromfile(path + ".answers", np.uint8)
+        self.lengths = np.fromfile(path + ".lengths", np.uint32).astype(np.int64)
+        self.starts = np.concatenate(([0], np.cumsum(self.lengths)[:-1]))
+
+    def rows(self, seed):
+        """Lists of samples, short rows and long rows apart, in an order that the seed gives."""
+        order = np.random.default_rng(seed).permutation(len(self.lengths))
+        rows = {SHORT: [], LONG: []}
+        open_rows = {SHORT: [], LONG: []}
+        for i in order:
+            length = self.lengths[i]
+            size = SHORT if length <= SHORT and (i % 100 >= 100 * LONG_SHARE) else LONG
+            if length > size:
+                continue
+            for at, (left, row) in enumerate(open_rows[size]):
+                if left >= length:
+                    row.append(i)
+                    open_rows[size][at] = (left - length, row)
+                    break
+            else:
+                open_rows[size].append((size - length, [i]))
+            if len(open_rows[size]) > 24:
+                open_rows[size].sort(key=lambda one: one[0])
+                rows[size].append(open_rows[size].pop(0)[1])
+        for size in rows:
+            rows[size] += [row for _, row in open_rows[size]]
+        return rows
+
+    def batch(self, rows, size):
+        """tokens, targets, kinds (0 none, 1 prompt, 2 answer), samples: all [rows, size]"""
+        shape = (len(rows), size)
+        tokens, targets = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        kinds, owners = np.zeros(shape, np.int8), np.full(shape, -1, np.int64)
+        for r, row in enumerate(rows):
+            at = 0
+            for i in row:
+                start, n = self.starts[i], self.lengths[i]
+                ids = self.tokens[start : start + n]
+                tokens[r, at : at + n] = ids
+                targets[r, at : at + n - 1] = ids[1:]
+                answers = self.answers[start + 1 : start + n]
+                kinds[r, at : at + n - 1] = 1 + answers
+                owners[r, at : at + n] = i
+                at += n
+        return [torch.from_numpy(one) for one in (tokens, targets, kinds, owners)]
+
+
+def mask_of(owners):
+    """0 where a token may look, -inf elsewhere: [b, 1, t, t]"""
+    t = owners.shape[1]
+    may = (owners[:, :, None] == owners[:, None, :]) & torch.ones(t, t, dtype=torch.bool).tril()
+    return torch.where(may, 0.0, float("-inf"))[:, None]
+
+
+def losses(model, batch, amp, prompt_share):
+    """Cross-entropy of the chosen positions, and which of them are answers."""
+    tokens, targets, kinds, owners = batch
+    kinds = kinds.flatten()
+    chosen = (kinds == 2) | ((kinds == 1) & (torch.rand(kinds.shape) < prompt_share))
+    wanted = chosen.nonzero().squeeze(1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+        logits = model(tokens, mask_of(owners), wanted)
+    each = F.cross_entropy(logits.float(), targets.flatten()[wanted], reduction="none")
+    return each, kinds[wanted] == 2
+
+
+# --- optimizer ------------------------------------------------------------------------------------
+
+
+def orthogonal(g, steps=5):
+    """Newton-Schulz iteration towards the nearest semi-orthogonal matrix (Jordan et al. 2024)."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = g / (g.norm() + 1e-7)
+    flipped = x.shape[0] > x.shape[1]
+    x = x.T if flipped else x
+    for _ in range(steps):
+        s = x @ x.T
+        x = a * x + (b * s + c * s @ s) @ x
+    return x.T if flipped else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, made orthogonal: for the matrices inside the blocks (Jordan et al. 2024)."""
+
+    def __init__(self, params, lr, momentum=0.95, decay=0.05):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                m = state["momentum"].mul_(group["momentum"]).add_(p.grad)
+                update = orthogonal(p.grad.add(m, alpha=group["momentum"]))
+                p.mul_(1 - group["lr"] * group["decay"])
+                p.add_(update, alpha=-group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+
+
+def schedule(done):
+    """Rises over the first hundredth, holds, falls over the last third."""
+    return min(1.0, done / 0.01 + 0.01, max(0.02, (1 - done) / 0.35))
+
+
+# --- the run --------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def validate(model, split, amp, limit=4):
+    """Perplexity of answers, and of everything."""
+    rows = split.rows(0)
+    sums = np.zeros(4)
+    for size in (SHORT, LONG):
+        count = BATCH // size
+        for at in range(0, min(len(rows[size]), limit * count), count):
+            batch = split.batch(rows[size][at : at + count], size)
+            each, is_answer = losses(model, batch, amp, 1.0)
+            sums += each[is_answer].sum().item(), is_answer.sum().item(), each.sum().item(), len(each)
+    return math.exp(sums[0] / sums[1]), math.exp(sums[2] / sums[3])
+
+
+def save_weights(model, folder):
+    index, at = {}, 0
+    with open(os.path.join(folder, "weights.bin"), "wb") as out:
+        for name, value in model.state_dict().items():
+            data = value.float().contiguous().numpy()
+            index[name] = {"offset": at, "shape": list(data.shape)}
+            at += out.write(data.tobytes())
+    with open(os.path.join(folder, "weights.json"), "w") as out:
+        json.dump(index, out, indent=1)
+
+
+def batches(split, seed, epoch):
+    """Short and long batches, mixed in proportion to their tokens."""
+    rows = split.rows(seed + epoch)
+    order = []
+    for size in (SHORT, LONG):
+        count = BATCH // size
+        order += [(size, rows[size][at : at + count]) for at in range(0, len(rows[size]), count)]
+    np.random.default_rng(seed + 1000 + epoch).shuffle(order)
+    return order
+
+
+def keep_memory():
+    """Lets glibc keep what tensors free: giving it back costs a page fault per 4 KiB each step."""
+    trim_threshold, mmap_max = -1, -4
+    libc = ctypes.CDLL(None)
+    libc.mallopt(mmap_max, 0)
+    libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--tokens", type=float, default=60e6)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--float32", action="store_true", help="no bfloat16 in matrix products")
+    args = parser.parse_args()
+    keep_memory()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    amp = not args.float32
+
+    train, valid = Split(args.folder, "train"), Split(args.folder, "valid")
+    model = Brook()
+    matrices = [p for p in model.blk.parameters() if p.ndim == 2]
+    others = [p for p in model.parameters() if p.ndim == 1] + [model.token_embd.weight]
+    optimizers = [
+        Muon(matrices, lr=0.02),
+        torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+    rates = [0.02, 3e-3]
+    path = os.path.join(args.folder, "checkpoint.pt")
+    state = {"step": 0, "tokens": 0, "epoch": 0, "place": 0, "seconds": 0.0}
+    if os.path.exists(path):
+        saved = torch.load(path)
+        model.load_state_dict(saved["model"])
+        for optimizer, value in zip(optimizers, saved["optimizers"]):
+            optimizer.load_state_dict(value)
+        state = saved["state"]
+    log = open(os.path.join(args.folder, "log.jsonl"), "a")
+    print(f"{sum(p.numel() for p in model.parameters())} parameters, {train.tokens.size} tokens,"
+          f" from step {state['step']}", flush=True)
+
+    def save():
+        checkpoint = {
+            "model": model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "state": state,
+        }
+        torch.save(checkpoint, path + ".part")
+        os.replace(path + ".part", path)
+        save_weights(model, args.folder)
+
+    started, before = time.time(), state["seconds"]
+    order = batches(train, args.seed, state["epoch"])
+    recent = []
+    while state["tokens"] < args.tokens and time.time() - started < 60 * args.minutes:
+        if state["place"] >= len(order):
+            state["epoch"], state["place"] = state["epoch"] + 1, 0
+            order = batches(train, args.seed, state["epoch"])
+        size, rows = order[state["place"]]
+        batch = train.batch(rows, size)
+        rate = schedule(state["tokens"] / args.tokens)
+        for optimizer, base in zip(optimizers, rates):
+            for group in optimizer.param_groups:
+                group["lr"] = base * rate
+        each, is_answer = losses(model, batch, amp, PROMPT_SHARE)
+        each.mean().backward()
+        nn.utils.clip_grad_norm_(others, 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        recent.append(each.detach()[is_answer].mean().item())
+        state["step"] += 1
+        state["place"] += 1
+        state["tokens"] += int((batch[2] > 0).sum())
+        state["seconds"] = before + time.time() - started
+        if state["step"] % 20 == 0:
+            entry = {**state, "loss": sum(recent) / len(recent), "rate": rate}
+            recent = []
+            if state["step"] % 200 == 0:
+                entry["answers"], entry["all"] = validate(model, valid, amp)
+                save()
+            log.write(json.dumps(entry) + "\n")
+            log.flush()
+            print(json.dumps(entry), flush=True)
+    save()
+    print("validation perplexity of answers and of all:", validate(model, valid, amp, 10**9))
+
+
+main()
