@@ -31,8 +31,10 @@ Napi::Value to_js(Napi::Env env, const Json& json) {
   }
   if (const Json::Object* members = json.object()) {
     auto object = Napi::Object::New(env);
+    // Defined, not assigned: "__proto__" is a key like others.
     for (const auto& [key, value] : *members)
-      object.Set(Napi::String::New(env, key), to_js(env, value));
+      object.DefineProperty(Napi::PropertyDescriptor::Value(
+          Napi::String::New(env, key), to_js(env, value), napi_default_jsproperty));
     return object;
   }
   return env.Null();
