@@ -27,7 +27,8 @@ export const losses = (before: Results, after: Results): Loss[] =>
     const [is] = row.drivers
     if (!was || !is || was.driver !== is.driver || was.void || is.void) return []
     const gains = [gain(row, was.value.median, is.value.median)]
-    if (earlier?.ratio && row.ratio) gains.push(row.ratio.median / earlier.ratio.median)
+    if (earlier?.ratio && row.ratio && earlier.peer === row.peer)
+      gains.push(row.ratio.median / earlier.ratio.median)
     const loss = 1 - Math.max(...gains)
     if (!(loss > tolerance)) return []
     return [{ name: row.case.name, before: was.value.median, after: is.value.median, loss }]

@@ -1,6 +1,9 @@
 // One engine behind five functions: open, generate, parallel, tokenize, close. Prompts are token
 // ids, the choice is greedy and never stops early, so that every engine does the same work.
 
+import type { Sample } from './case.js'
+import type { Job } from './measure.js'
+
 export interface OpenOptions {
   file: string
   threads: number
@@ -44,4 +47,9 @@ export interface Runtime {
 
 export interface Driver {
   open(options: OpenOptions): Promise<Runtime>
+}
+
+/** A program that times itself. */
+export interface ToolDriver {
+  measure(job: Job): Promise<Sample>
 }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import type { Case, Sample } from './case.js'
-import type { Driver, OpenOptions, Runtime, Stream, StreamRequest } from './driver.js'
+import type { Driver, OpenOptions, Runtime, Stream, StreamRequest, ToolDriver } from './driver.js'
 import { replay } from './replay.js'
 import { documents, prompt } from './text.js'
 
@@ -24,10 +24,17 @@ interface Measured {
   exactDigest?: string
 }
 
+const promptOf = (row: Case, seed: number, index: number, vocabulary: number): Int32Array => {
+  const { promptTokens, sharedTokens = 0 } = row
+  const own = prompt(promptTokens, seed + index, vocabulary)
+  own.set(prompt(promptTokens, seed, vocabulary).subarray(0, sharedTokens))
+  return own
+}
+
 // Seeds differ between rounds and repetitions, so that no prefix cache helps anyone.
 const requests = ({ row, vocabulary, round }: Job, repetition: number): StreamRequest[] =>
   Array.from({ length: row.sequences }, (_, index) => ({
-    prompt: prompt(row.promptTokens, 10_000 * round + 100 * repetition + index, vocabulary),
+    prompt: promptOf(row, 10_000 * round + 100 * repetition, index, vocabulary),
     tokens: row.tokens,
     awaited: row.awaited ?? false,
   }))
@@ -263,10 +270,11 @@ const openOptions = ({ row, file }: Job): OpenOptions => ({
 /** Runs the job and says what it measured. */
 export const measure = async (job: Job): Promise<Sample> => {
   const { row } = job
+  const driver: Driver | ToolDriver = await import(`./drivers/${job.driver}.js`)
+  if ('measure' in driver) return driver.measure(job)
   let version = ''
   let detail = ''
   const open = async (): Promise<Runtime> => {
-    const driver: Driver = await import(`./drivers/${job.driver}.js`)
     const runtime = await driver.open(openOptions(job))
     version = runtime.version
     detail = runtime.detail

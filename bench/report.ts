@@ -65,7 +65,9 @@ const value = (result: DriverResult | undefined): string => {
 }
 
 const ratio = (row: Row): string => {
-  if (!row.ratio || row.drivers.some((result) => result.void)) return '-'
+  const peer = row.peer ?? row.drivers[1]?.driver
+  const counted = row.drivers.filter(({ driver }, i) => i === 0 || driver === peer)
+  if (!row.ratio || counted.some((result) => result.void)) return '-'
   return row.ratio.median.toFixed(2)
 }
 
@@ -73,14 +75,14 @@ const table = (head: readonly string[], lines: readonly (readonly string[])[]): 
   [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
 
 const mainTable = (rows: readonly Row[], limits: Results['limits']): string => {
-  const peer = rows[0]?.case.drivers[1] ?? 'peer'
+  const peers = rows[0]?.case.drivers.slice(1) ?? []
   return table(
-    ['case', 'unit', 'millrace', peer, 'times better', 'millrace, of this machine'],
+    ['case', 'unit', 'millrace', ...peers, 'times better', 'millrace, of this machine'],
     rows.map((row) => [
       row.case.name,
       row.case.unit + (row.case.limit === undefined ? '' : `, limit ${row.case.limit}`),
       row.skipped ? `not run: ${row.skipped}` : value(row.drivers[0]),
-      value(row.drivers[1]),
+      ...peers.map((peer) => value(row.drivers.find(({ driver }) => driver === peer))),
       ratio(row),
       denominator(row, limits) || '-',
     ]),
@@ -121,8 +123,10 @@ const versions = (rows: readonly Row[]): string => {
 }
 
 const groups = (rows: readonly Row[]): Row[][] => {
-  const peers = [...new Set(rows.map(({ case: row }) => row.drivers[1]))]
-  return peers.map((peer) => rows.filter(({ case: row }) => row.drivers[1] === peer))
+  const peersOf = ({ case: row }: Row): string => row.drivers.slice(1).join()
+  return [...new Set(rows.map(peersOf))].map((peers) =>
+    rows.filter((row) => peersOf(row) === peers),
+  )
 }
 
 /** All tables of one result file. */

@@ -30,8 +30,10 @@ export interface Row {
   case: Case
   work?: Work
   drivers: DriverResult[]
-  /** How many times better the first driver is than the second: median over rounds. */
+  /** How many times better the first driver is than the best of the others: over rounds. */
   ratio?: Spread
+  /** Which of the others that is. */
+  peer?: string
   /** Leading greedy tokens that both gave, of all: information, the weights are random. */
   agreement?: string
   skipped?: string
@@ -79,7 +81,7 @@ const driverResult = (driver: string, runs: readonly Run[]): DriverResult => {
     ),
     rounds: runs.map(({ sample }) => rounded(median(sample.values))),
     foreignCpus: runs.map(({ foreignCpus }) => rounded(foreignCpus)),
-    digests: [...new Set(runs.map(({ sample }) => sample.answer.digest))],
+    digests: [...new Set(runs.flatMap(({ sample }) => sample.answer?.digest ?? []))],
   }
 }
 
@@ -91,6 +93,13 @@ const ratio = (row: Case, ours: DriverResult, theirs: DriverResult): Spread => {
   return roundedSpread(pairs.filter(Number.isFinite))
 }
 
+const best = (row: Case, results: readonly DriverResult[]): DriverResult | undefined =>
+  results
+    .filter((result) => result.void === undefined)
+    .sort((a, b) =>
+      row.better === 'higher' ? b.value.median - a.value.median : a.value.median - b.value.median,
+    )[0] ?? results[0]
+
 const leadingEqual = (a: readonly number[], b: readonly number[]): number => {
   const end = a.findIndex((token, index) => token !== b[index])
   return end < 0 ? a.length : end
@@ -99,15 +108,17 @@ const leadingEqual = (a: readonly number[], b: readonly number[]): number => {
 // An exact answer has one right value; the others need the right number of tokens.
 const voidReason = (row: Case, result: DriverResult, runs: readonly Run[]): string | undefined => {
   const own = runs.filter(({ driver }) => driver === result.driver)
-  if (own.some(({ sample }) => sample.answer.exact)) {
+  if (own.some(({ sample }) => sample.answer?.exact)) {
     const reference = runs.findLast(({ driver }) => driver !== result.driver)
-    const expected = reference?.sample.answer.digest ?? result.digests[0]
+    const expected = reference?.sample.answer?.digest ?? result.digests[0]
     const differs = result.digests.some((digest) => digest !== expected)
     return differs ? `the answer differs from ${reference?.driver ?? 'itself'}` : undefined
   }
   const expected = row.tokens * row.sequences
-  const short = own.find(({ sample }) => sample.answer.tokens.length !== expected)
-  return short && `expected ${expected} tokens but received ${short.sample.answer.tokens.length}`
+  const short = own
+    .flatMap(({ sample }) => sample.answer ?? [])
+    .find((answer) => answer.tokens.length !== expected)
+  return short && `expected ${expected} tokens but received ${short.tokens.length}`
 }
 
 /** Joins the processes of one case. */
@@ -121,14 +132,16 @@ export const summarize = (row: Case, runs: readonly Run[], work?: Work): Row => 
   })
   const summary: Row = { case: row, drivers }
   if (work) summary.work = work
-  const [ours, theirs] = drivers
+  const [ours] = drivers
+  const theirs = best(row, drivers.slice(1))
   if (!ours || !theirs) return summary
   summary.ratio = ratio(row, ours, theirs)
+  summary.peer = theirs.driver
   const answers = [ours, theirs].map(({ driver }) => {
-    const tokens = runs.find((run) => run.driver === driver)?.sample.answer.tokens ?? []
-    return tokens.slice(0, row.tokens)
+    const tokens = runs.find((run) => run.driver === driver)?.sample.answer?.tokens
+    return tokens?.slice(0, row.tokens)
   })
-  if (row.tokens > 0) {
+  if (row.tokens > 0 && answers.every((tokens) => tokens !== undefined)) {
     summary.agreement = `${leadingEqual(answers[0] ?? [], answers[1] ?? [])} of ${row.tokens}`
   }
   return summary

@@ -3,7 +3,8 @@
 // Words choose cases (kind, shape, type, engine); all have to fit, a,b is either. --check compares
 // with the committed results of the same kind of machine, or with --against <file>, and fails on a
 // loss. --wait <s>: how long to wait for a quiet machine before
-// each process. $MILLRACE_BENCH_CACHE and $MILLRACE_BENCH_MODELS say where peers and models are kept.
+// each process. $MILLRACE_BENCH_LLAMA_CPP and $MILLRACE_BENCH_IK_LLAMA_CPP name the folders of those
+// peers' binaries; without them they are left out. $MILLRACE_BENCH_CACHE and $MILLRACE_BENCH_MODELS say where peers and models are kept.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,6 +19,9 @@ import { load } from './cases/load.js'
 import { prefill } from './cases/prefill.js'
 import { tokenize } from './cases/tokenize.js'
 import { failures, losses } from './check.js'
+import { tools as ikLlamaCpp } from './drivers/ik-llama-cpp.js'
+import { tools as llamaCpp } from './drivers/llama-cpp.js'
+import { type Tools, toolsFolder } from './drivers/llama-tools.js'
 import { commit, cpuTimes, describeMachine, type Limits, measureLimits } from './machine.js'
 import type { Job } from './measure.js'
 import { modelFile, vocabulary, warmPages, work } from './model-file.js'
@@ -26,6 +30,7 @@ import { type Results, type Row, type Run, summarize } from './results.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const resultsFolder = join(here, 'results')
+const programs: Record<string, Tools> = { 'llama-cpp': llamaCpp, 'ik-llama-cpp': ikLlamaCpp }
 const allCases = [...decode, ...prefill, ...batch, ...crossing, ...load, ...tokenize]
 
 const { values: options, positionals: filter } = parseArgs({
@@ -135,12 +140,19 @@ const limitsOrNone = (threads: number): Limits | undefined => {
   }
 }
 
+// Programs that nobody built here are left out.
+const isThere = (driver: string): boolean => {
+  const tools = programs[driver]
+  return tools === undefined || toolsFolder(tools) !== undefined
+}
+
 const chosenCases = (): Case[] => {
   const names = options.drivers?.split(',')
   return matching(allCases, filter)
     .map((row) => (options.quick ? quick(row) : row))
     .map((row) => (options.rounds ? { ...row, rounds: Number(options.rounds) } : row))
     .map((row) => (names ? { ...row, drivers: row.drivers.filter((d) => names.includes(d)) } : row))
+    .map((row) => ({ ...row, drivers: row.drivers.filter(isThere) }))
     .filter((row) => row.drivers.length > 0)
 }
 

@@ -1,6 +1,7 @@
-// Many streams in one process, started together, each with its own prompt: generated tokens per
-// second of wall time, prefill included; the rate while all decode stands beside it.
+// Many streams in one process, started together: generated tokens per second of wall time, prefill
+// included; the rate while all decode stands beside it. `shared`: all prompts are one.
 import type { Case } from '../case.js'
+import { packages, programs } from './peers.js'
 
 const row = (shape: string, type: string, sequences: number): Case => ({
   name: `batch ${shape} ${type} x ${sequences}`,
@@ -13,9 +14,25 @@ const row = (shape: string, type: string, sequences: number): Case => ({
   sequences,
   rounds: 3,
   repetitions: 1,
-  drivers: ['millrace', 'node-llama-cpp'],
+  drivers: packages,
   unit: 'tokens/s',
   better: 'higher',
 })
 
-export const batch: readonly Case[] = [row('qwen3-0.6b', 'Q4_0', 16), row('qwen3-0.6b', 'Q8_0', 16)]
+// The unit of the programs: all streams decode, the prompt is there.
+const shared = (shape: string, type: string, sequences: number): Case => ({
+  ...row(shape, type, sequences),
+  name: `batch ${shape} ${type} x ${sequences}, shared prompt`,
+  promptTokens: 256,
+  sharedTokens: 256,
+  tokens: 32,
+  drivers: programs.filter((driver) => driver !== 'node-llama-cpp'),
+})
+
+export const batch: readonly Case[] = [
+  row('qwen3-0.6b', 'Q4_0', 16),
+  row('qwen3-0.6b', 'Q8_0', 16),
+  ...['Q4_0', 'Q4_K_M', 'Q8_0'].flatMap((type) =>
+    [8, 16, 32].map((sequences) => shared('qwen3-0.6b', type, sequences)),
+  ),
+]

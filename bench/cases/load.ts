@@ -1,4 +1,4 @@
-// From a warm page cache: until the engine takes requests, until the first token of a 16-token
+// From a warm page cache: until the engine takes requests, until the first token of a 128-token
 // prompt, and the private memory after it, with room for 2,048 positions.
 import type { Case } from '../case.js'
 
@@ -8,7 +8,7 @@ const row = (shape: string, type: string): Case => ({
   shape,
   type,
   threads: 2,
-  promptTokens: 16,
+  promptTokens: 128,
   tokens: 1,
   sequences: 1,
   contextTokens: 2048,

@@ -1,5 +1,6 @@
 // From the call to the first token of a fresh prompt: prompt tokens per second.
 import type { Case } from '../case.js'
+import { programs, shapes, types } from './peers.js'
 
 const row = (shape: string, type: string, promptTokens: number): Case => ({
   name: `prefill ${shape} ${type} of ${promptTokens}`,
@@ -12,14 +13,11 @@ const row = (shape: string, type: string, promptTokens: number): Case => ({
   sequences: 1,
   rounds: 5,
   repetitions: 3,
-  drivers: ['millrace', 'node-llama-cpp'],
+  drivers: programs,
   unit: 'tokens/s',
   better: 'higher',
 })
 
-export const prefill: readonly Case[] = [
-  row('qwen3-0.6b', 'Q4_0', 128),
-  row('qwen3-0.6b', 'Q4_0', 512),
-  row('qwen3-0.6b', 'Q8_0', 128),
-  row('qwen3-0.6b', 'Q8_0', 512),
-]
+export const prefill: readonly Case[] = shapes.flatMap((shape) =>
+  types.flatMap((type) => [128, 512].map((promptTokens) => row(shape, type, promptTokens))),
+)

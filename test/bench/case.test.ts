@@ -1,18 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import { matching, quick } from '../../bench/case.js'
+import { batch } from '../../bench/cases/batch.js'
 import { crossing } from '../../bench/cases/crossing.js'
 import { decode } from '../../bench/cases/decode.js'
 import { prefill } from '../../bench/cases/prefill.js'
 import { documents, prompt } from '../../bench/text.js'
 
-const all = [...decode, ...prefill, ...crossing]
+const all = [...decode, ...prefill, ...batch, ...crossing]
 
 describe('cases', () => {
   it('are chosen by every word, in any case of letters', () => {
-    expect(matching(all, ['decode', 'q4_0']).map(({ name }) => name)).toEqual([
-      'decode qwen3-0.6b Q4_0 at 128',
+    expect(matching(all, ['decode', 'q4_0', 'TinyLlama-1.1B']).map(({ name }) => name)).toEqual([
+      'decode tinyllama-1.1b Q4_0 at 128',
     ])
-    expect(matching(all, ['prefill', '512'])).toHaveLength(2)
+    expect(matching(all, ['prefill', '512'])).toHaveLength(8)
   })
 
   it('are all chosen without words, none by a word nobody knows', () => {
@@ -29,6 +30,7 @@ describe('cases', () => {
       const small = quick(row)
       expect(small.name).toBe(row.name)
       expect(small.rounds * small.repetitions).toBe(1)
+      expect(small.sharedTokens ?? 0).toBeLessThanOrEqual(small.promptTokens)
       expect(small.promptTokens * small.tokens).toBeLessThanOrEqual(row.promptTokens * row.tokens)
     }
   })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { denominator, details, insert, limitOf, report } from '../../bench/report.js'
-import { decodeRow, resultsOf } from './sample-results.js'
+import { summarize } from '../../bench/results.js'
+import { decodeCase, decodeRow, resultsOf, run } from './sample-results.js'
 
 const work = { bytesPerToken: 2e8, layerOperations: 1e9, headOperations: 5e8 }
 
@@ -9,6 +10,17 @@ describe('report', () => {
     const row = { ...decodeRow([100, 100], [50, 50]), work }
     const text = report(resultsOf(row))
     expect(text).toContain('**100** (100..100) | **50** (50..50) | 2.00 | 20 GB/s, 50 % of read')
+  })
+
+  it('gives each peer a column and compares with the best', () => {
+    const row = summarize({ ...decodeCase, drivers: ['millrace', 'peer', 'other'] }, [
+      run('millrace', [10]),
+      run('peer', [4]),
+      run('other', [5]),
+    ])
+    const text = report(resultsOf(row))
+    expect(text).toContain('| millrace | peer | other | times better |')
+    expect(text).toContain('**10** (10..10) | **4** (4..4) | **5** (5..5) | 2.00 |')
   })
 
   it('divides by the better of the limits before and after, for the threads of the case', () => {

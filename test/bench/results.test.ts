@@ -14,6 +14,24 @@ describe('summarize', () => {
     expect(decodeRow([10, 20], [5, 10]).ratio).toMatchObject({ median: 2, min: 2, max: 2 })
   })
 
+  it('compares with the best of several peers', () => {
+    const row = summarize({ ...decodeCase, drivers: ['millrace', 'peer', 'other'] }, [
+      run('millrace', [10]),
+      run('peer', [4]),
+      run('other', [5]),
+    ])
+    expect(row).toMatchObject({ peer: 'other', ratio: { median: 2 } })
+  })
+
+  it('counts a program that shows no answer', () => {
+    const row = summarize(decodeCase, [
+      run('millrace', [10]),
+      run('peer', [5], { answer: undefined }),
+    ])
+    expect(row.drivers[1]?.void).toBeUndefined()
+    expect(row.agreement).toBeUndefined()
+  })
+
   it('turns the ratio round where lower is better', () => {
     expect(decodeRow([10], [5], { better: 'lower' }).ratio?.median).toBe(0.5)
   })
