@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains Brook from scratch on what encode.ts wrote: plain PyTorch, one process, seeded, resumable.
 
-  python3 models/brook/train.py <folder> [--tokens 60e6] [--threads 2] [--minutes 170]
+  python3 models/brook/train.py <folder> [--tokens 60e6] [--device cuda] [--minutes 170]
 
 Reads <folder>/{train,valid}.{tokens,answers,lengths}; writes checkpoint.pt (everything needed to go
 on), weights.bin with weights.json (float32, by the names of GGUF), and log.jsonl. Started again, it
@@ -40,10 +40,10 @@ class Norm(nn.Module):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + EPSILON) * self.weight
 
 
-def rotation(length):
+def rotation(length, device):
     """cos and sin [length, HEAD_DIM / 2] of RoPE (Su et al. 2021)."""
     frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)
-    angles = torch.outer(torch.arange(length).float(), frequencies)
+    angles = torch.outer(torch.arange(length).float(), frequencies).to(device)
     return angles.cos(), angles.sin()
 
 
@@ -97,7 +97,7 @@ class Brook(nn.Module):
 
     def forward(self, tokens, mask, wanted):
         """Logits of the wanted positions of all rows, flattened: [n, VOCABULARY]"""
-        cos, sin = rotation(tokens.shape[1])
+        cos, sin = rotation(tokens.shape[1], tokens.device)
         x = self.token_embd(tokens)
         for block in self.blk:
             x = block(x, cos, sin, mask)
@@ -163,20 +163,24 @@ class Split:
 def mask_of(owners):
     """0 where a token may look, -inf elsewhere: [b, 1, t, t]"""
     t = owners.shape[1]
-    may = (owners[:, :, None] == owners[:, None, :]) & torch.ones(t, t, dtype=torch.bool).tril()
+    order = torch.arange(t, device=owners.device)
+    may = (owners[:, :, None] == owners[:, None, :]) & (order[:, None] >= order)
     return torch.where(may, 0.0, float("-inf"))[:, None]
 
 
 def losses(model, batch, amp, prompt_share):
     """Cross-entropy of the chosen positions, and which of them are answers."""
-    tokens, targets, kinds, owners = batch
-    kinds = kinds.flatten()
+    device = model.output_norm.weight.device
+    kinds = batch[2].flatten()
     chosen = (kinds == 2) | ((kinds == 1) & (torch.rand(kinds.shape) < prompt_share))
     wanted = chosen.nonzero().squeeze(1)
-    with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+    is_answer = (kinds[wanted] == 2).to(device)
+    wanted = wanted.to(device)
+    tokens, targets, owners = (batch[i].to(device) for i in (0, 1, 3))
+    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
         logits = model(tokens, mask_of(owners), wanted)
     each = F.cross_entropy(logits.float(), targets.flatten()[wanted], reduction="none")
-    return each, kinds[wanted] == 2
+    return each, is_answer
 
 
 # --- optimizer ------------------------------------------------------------------------------------
@@ -239,7 +243,7 @@ def save_weights(model, folder):
     index, at = {}, 0
     with open(os.path.join(folder, "weights.bin"), "wb") as out:
         for name, value in model.state_dict().items():
-            data = value.float().contiguous().numpy()
+            data = value.float().cpu().contiguous().numpy()
             index[name] = {"offset": at, "shape": list(data.shape)}
             at += out.write(data.tobytes())
     with open(os.path.join(folder, "weights.json"), "w") as out:
@@ -269,6 +273,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("--tokens", type=float, default=60e6)
+    parser.add_argument("--device", default="cpu", help="such as cuda")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--seed", type=int, default=1)
@@ -280,7 +285,7 @@ def main():
     amp = not args.float32
 
     train, valid = Split(args.folder, "train"), Split(args.folder, "valid")
-    model = Brook()
+    model = Brook().to(args.device)
     matrices = [p for p in model.blk.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if p.ndim == 1] + [model.token_embd.weight]
     optimizers = [
@@ -291,7 +296,7 @@ def main():
     path = os.path.join(args.folder, "checkpoint.pt")
     state = {"step": 0, "tokens": 0, "epoch": 0, "place": 0, "seconds": 0.0}
     if os.path.exists(path):
-        saved = torch.load(path)
+        saved = torch.load(path, map_location=args.device)
         model.load_state_dict(saved["model"])
         for optimizer, value in zip(optimizers, saved["optimizers"]):
             optimizer.load_state_dict(value)
