@@ -1,8 +1,8 @@
 // Runs cases on engines, in turn, each in a fresh process, and writes what it measured.
-//   npm run bench [-- words...] [--quick] [--check] [--drivers a,b] [--rounds n] [--out file]
+//   npm run bench [-- words...] [--quick] [--check] [--drivers a,b] [--rounds n] [--out file] [--add]
 // Words choose cases (kind, shape, type, engine); all have to fit, a,b is either. --check compares
 // with the committed results of the same kind of machine, or with --against <file>, and fails on a
-// loss. --wait <s>: how long to wait for a quiet machine before
+// loss. --add keeps the rows that the file has of the same commit: a series in parts. --wait <s>: how long to wait for a quiet machine before
 // each process. $MILLRACE_BENCH_LLAMA_CPP and $MILLRACE_BENCH_IK_LLAMA_CPP name the folders of those
 // peers' binaries; without them they are left out. $MILLRACE_BENCH_CACHE and $MILLRACE_BENCH_MODELS say where peers and models are kept.
 import { spawn } from 'node:child_process'
@@ -41,6 +41,7 @@ const { values: options, positionals: filter } = parseArgs({
     drivers: { type: 'string' },
     rounds: { type: 'string' },
     out: { type: 'string' },
+    add: { type: 'boolean', default: false },
     wait: { type: 'string', default: '30' },
   },
   allowPositionals: true,
@@ -178,6 +179,14 @@ const check = (results: Results, before: Results | undefined): void => {
   else console.log('check: no loss')
 }
 
+// The rows of an earlier part of the series.
+const rowsOf = (file: string, of: string): Row[] => {
+  if (!existsSync(file)) return []
+  const earlier: Results = JSON.parse(readFileSync(file, 'utf8'))
+  if (earlier.commit === of) return earlier.rows
+  throw new Error(`Expected results of commit ${of} in ${file} but found ${earlier.commit}`)
+}
+
 const main = async (): Promise<void> => {
   const cases = chosenCases()
   if (cases.length === 0) {
@@ -191,6 +200,8 @@ const main = async (): Promise<void> => {
   const threads = Math.max(...cases.map((row) => row.threads))
   const results: Results = { date, commit: commit(), machine, limits: {}, rows: [] }
   const out = options.out ?? join(resultsFolder, `${date}-${machine.kind}.json`)
+  const kept = options.add ? rowsOf(out, results.commit) : []
+  results.rows.push(...kept.filter(({ case: { name } }) => cases.every((row) => row.name !== name)))
   const save = () => {
     if (options.out === undefined && (options.quick || options.check)) return
     mkdirSync(resultsFolder, { recursive: true })
