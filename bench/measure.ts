@@ -5,7 +5,7 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import type { Case, Sample } from './case.js'
 import type { Driver, OpenOptions, Runtime, Stream, StreamRequest, ToolDriver } from './driver.js'
-import { replay } from './replay.js'
+import { mainThreadSeconds, replay } from './replay.js'
 import { documents, prompt } from './text.js'
 
 export interface Job {
@@ -146,44 +146,21 @@ const loop = async (job: Job, runtime: Runtime): Promise<Measured> => {
   }
 }
 
-// CPU time of the main thread alone, as the kernel counts it when a thread is switched out: the
-// short sleep brings it up to date. Wake-ups, system calls and the consumers are all inside.
-const mainThreadSeconds = async (): Promise<number> => {
-  await setTimeout(20)
-  const [nanoseconds] = readFileSync('/proc/self/schedstat', 'utf8').split(' ')
-  return Number(nanoseconds) / 1e9
-}
-
 // How often the main thread has gone to sleep: each time, something woke it.
 const mainThreadSleeps = (): number => {
   const status = readFileSync('/proc/self/status', 'utf8')
   return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN)
 }
 
-const emptyWakeUps = 100
-
-// What the main thread takes to wake up for nothing, at this rhythm, while nothing else runs.
-const emptyWakeUpSeconds = async (everyMs: number): Promise<number> => {
-  const cpu = await mainThreadSeconds()
-  let count = 0
-  await new Promise<void>((resolve) => {
-    const timer = setInterval(() => {
-      if (++count < emptyWakeUps) return
-      clearInterval(timer)
-      resolve()
-    }, everyMs)
-  })
-  return ((await mainThreadSeconds()) - cpu) / emptyWakeUps
-}
-
+// The CPU time of the main thread, what the kernel takes to wake it included; beside it what Node
+// calls the active time of its event loop, which also counts waiting for a processor.
 const crossing = async (job: Job, runtime: Runtime): Promise<Measured> => {
   await runtime.parallel(shortened(job, crossingWarmUpTokens))
   const result: Measured = {
     values: [],
     extra: {
-      'whole us': [],
+      'active us': [],
       'wake-ups': [],
-      'us of an empty wake-up': [],
       'step us': [],
       'pieces per token': [],
       'tokens/s': [],
@@ -196,17 +173,17 @@ const crossing = async (job: Job, runtime: Runtime): Promise<Measured> => {
     const cpu = await mainThreadSeconds()
     const sleeps = mainThreadSleeps()
     const start = performance.now()
+    const loopBefore = performance.eventLoopUtilization()
     const streams = await runtime.parallel(work)
+    const { active } = performance.eventLoopUtilization(loopBefore)
     const wall = performance.now() - start
     const wakeUps = mainThreadSleeps() - sleeps
     const used = (await mainThreadSeconds()) - cpu
-    const empty = await emptyWakeUpSeconds(wall / wakeUps)
     const taken = steps === undefined ? job.row.tokens : (runtime.steps() ?? 0) - steps
     const pieces = streams.reduce((sum, { arrivals }) => sum + arrivals.length, 0)
-    result.values.push(((used - empty * wakeUps) * 1e6) / taken)
-    result.extra['whole us']?.push((used * 1e6) / taken)
+    result.values.push((used * 1e6) / taken)
+    result.extra['active us']?.push((active * 1000) / taken)
     result.extra['wake-ups']?.push(wakeUps / taken)
-    result.extra['us of an empty wake-up']?.push(empty * 1e6)
     result.extra['step us']?.push((wall * 1000) / taken)
     result.extra['pieces per token']?.push(pieces / total(streams))
     result.extra['tokens/s']?.push((total(streams) * 1000) / wall)
@@ -282,8 +259,9 @@ export const measure = async (job: Job): Promise<Sample> => {
   }
   let measured: Measured
   if (row.kind === 'replay') {
-    const batches = 20 * row.repetitions
-    measured = { values: await replay(row.sequences, batches), extra: {}, tokens: [] }
+    const { whole, readers } = await replay(row.sequences, 10 * row.repetitions)
+    const values = whole.map((us, i) => us - (readers[i] ?? Number.NaN))
+    measured = { values, extra: { 'whole us': whole, 'readers us': readers }, tokens: [] }
   } else if (row.kind === 'load') measured = await loadCase(job, open)
   else {
     const runtime = await open()

@@ -94,6 +94,8 @@ function checkEngineOptions(options: EngineOptions | undefined): EngineOptions {
 const finishReasons: Completion['finishReason'][] = ['abort', 'stop', 'length', 'abort']
 
 const endingOf = (ended: Ended): Ending => ({
+  text: ended.text,
+  tokens: ended.tokens,
   finishReason: finishReasons[ended.reason] ?? 'abort',
   usage: ended.usage,
   timings: ended.timings,

@@ -5,8 +5,10 @@ import type { Score } from './engine.js'
 import type { Timings, Usage } from './generation.js'
 import type { OnEvents } from './native.js'
 
-/** The counts at the end of a request. */
+/** The end of a request: the whole answer, pieces included, and its counts. */
 export interface Ended {
+  text: string
+  tokens: Int32Array
   reason: number
   usage: Usage
   timings: Timings
@@ -44,8 +46,10 @@ class Cursor {
     return Array.from({ length: n }, () => ({ token: this.int(), logprob: this.number() }))
   }
 
-  ended(): Ended {
+  ended(text: string, tokens: Int32Array): Ended {
     return {
+      text,
+      tokens,
       reason: this.int(),
       usage: {
         promptTokens: this.int(),
@@ -102,9 +106,10 @@ export function connect(live: Map<number, Receiver>): OnEvents {
         receiver?.fail(cursor.int(), own)
         continue
       }
-      const ended = cursor.ended()
+      const tokens = records.slice(from, from + nTokens)
+      const ended = cursor.ended(own, tokens)
       if (kind === done) receiver?.done(ended)
-      else receiver?.score?.(cursor.score(records.slice(from, from + nTokens), hasTop))
+      else receiver?.score?.(cursor.score(tokens, hasTop))
     }
   }
 }

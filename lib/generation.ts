@@ -1,6 +1,6 @@
 // One answer, or n of them, on its way: a stream and a promise in one.
-// What arrives is appended to the answer's own text and tokens; a reader who lags behind takes what
-// came since as one piece, and nobody who never reads costs more than the answer itself.
+// What nobody waits for is kept: a reader who lags behind takes what came since as one piece, and one
+// who never reads costs no more than the answer itself.
 
 import type { ToolCall } from './chat/messages.js'
 import { MillraceError } from './errors.js'
@@ -72,8 +72,10 @@ export interface Completion {
   choices?: Completion[]
 }
 
-/** How an answer ended. */
+/** How an answer ended, and all of it. */
 export interface Ending {
+  text: string
+  tokens: Int32Array
   finishReason: Completion['finishReason']
   usage: Usage
   timings: Timings
@@ -100,50 +102,60 @@ type Reader = (result: Result | Promise<Result>) => void
 
 /** The end of an answer that never began. */
 export const nothing: Ending = {
+  text: '',
+  tokens: new Int32Array(0),
   finishReason: 'abort',
   usage: { promptTokens: 0, cachedTokens: 0, completionTokens: 0 },
   timings: { queueMs: 0, firstTokenMs: 0, decodeMs: 0 },
 }
 
+// Holds only what nobody has read yet: the end brings the whole answer.
 class Answer {
-  text = ''
-  tokens: number[] = []
   logprobs: TokenLogprob[] | undefined
   ending: Ending | undefined
-  #unread = ''
-  #readTokens = 0
+  #text = ''
+  #tokens: number[] = []
+  #readLogprobs = 0
 
   constructor(readonly index: number) {}
 
   append(text: string, tokens: Int32Array, from: number, to: number): void {
-    if (text !== '') {
-      this.text += text
-      this.#unread += text
-    }
-    for (let i = from; i < to; i++) this.tokens.push(tokens[i] as number)
+    this.#text += text
+    for (let i = from; i < to; i++) this.#tokens.push(tokens[i] as number)
   }
 
-  /** Everything since the last take, or undefined when nothing came. */
+  /** What just came, for a reader who waits: then nothing else is unread. */
+  pass(text: string, from: Int32Array, start: number, end: number): Piece {
+    const tokens = new Int32Array(end - start)
+    for (let i = start; i < end; i++) tokens[i - start] = from[i] as number
+    return this.#piece(text, tokens)
+  }
+
+  /** Everything since the last piece, or undefined when nothing came. */
   take(): Piece | undefined {
-    const from = this.#readTokens
-    const to = this.tokens.length
-    if (this.#unread === '' && from === to) return undefined
-    const tokens = new Int32Array(to - from)
-    for (let i = from; i < to; i++) tokens[i - from] = this.tokens[i] as number
-    const piece: Piece = { index: this.index, text: this.#unread, tokens }
-    if (this.logprobs !== undefined) piece.logprobs = this.logprobs.slice(from, to)
-    this.#unread = ''
-    this.#readTokens = to
+    if (this.#text === '' && this.#tokens.length === 0) return undefined
+    const piece = this.#piece(this.#text, Int32Array.from(this.#tokens))
+    this.#text = ''
+    this.#tokens = []
+    return piece
+  }
+
+  #piece(text: string, tokens: Int32Array): Piece {
+    const piece: Piece = { index: this.index, text, tokens }
+    if (this.logprobs === undefined) return piece
+    piece.logprobs = this.logprobs.slice(this.#readLogprobs, this.#readLogprobs + tokens.length)
+    this.#readLogprobs += tokens.length
     return piece
   }
 
   completion(): Completion {
+    const { text, tokens, ...ending } = this.ending ?? nothing
     return {
       index: this.index,
-      text: this.text,
-      tokens: Int32Array.from(this.tokens),
+      text,
+      tokens,
       ...(this.logprobs === undefined ? {} : { logprobs: this.logprobs }),
-      ...(this.ending ?? nothing),
+      ...ending,
     }
   }
 }
@@ -281,10 +293,10 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
   #feed(answer: Answer): Feed {
     return {
       piece: (text, tokens, from, to) => {
-        answer.append(text, tokens, from, to)
-        if (this.#readers.length === 0) return
-        const value = answer.take()
-        if (value !== undefined) this.#readers.shift()?.({ done: false, value })
+        if (text === '' && from === to) return
+        const reader = this.#readers.shift()
+        if (reader === undefined) answer.append(text, tokens, from, to)
+        else reader({ done: false, value: answer.pass(text, tokens, from, to) })
       },
       logprob: (entry) => {
         answer.logprobs ??= []

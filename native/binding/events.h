@@ -6,8 +6,8 @@
 // another, and numbers and text are consumed from the left in the same order:
 //   kind, id, units, nTokens, nTop | tokens[nTokens] | by kind
 //   0 piece: nTop < 0: nothing. Else per token numbers += its log-probability, then a list
-//   1 done:  reason, promptTokens, cachedTokens, completionTokens; numbers += queueMs,
-//   firstTokenMs,
+//   1 done:  tokens and text are the whole answer, pieces included; reason, promptTokens,
+//   cachedTokens, completionTokens; numbers += queueMs, firstTokenMs,
 //            decodeMs
 //   2 error: the code's number; text is the message
 //   3 score: as done; numbers += log-probability of each token; nTop >= 0: then per token a list

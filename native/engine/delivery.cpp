@@ -25,6 +25,8 @@ void deliver_piece(Sequence& sequence, TextPiece&& text, EventBatch& events) {
   sequence.held = Event();
   piece.kind = Event::Kind::piece;
   piece.request = sequence.id;
+  sequence.text += text.text;
+  sequence.text_units += text.utf16_units;
   piece.text = std::move(text.text);
   piece.text_units = text.utf16_units;
   piece.is_first = !std::exchange(sequence.has_piece, true);
@@ -85,6 +87,11 @@ void deliver_end(Sequence& sequence, FinishReason reason, double now_ms, EventBa
   end.usage = {sequence.n_prompt, sequence.cached_tokens, sequence.n_output()};
   end.timings = timings_of(sequence, now_ms);
   end.kind = Event::Kind::done;
+  if (!sequence.is_score()) {
+    end.tokens.assign(sequence.tokens.begin() + sequence.n_prompt, sequence.tokens.end());
+    end.text = std::move(sequence.text);
+    end.text_units = sequence.text_units;
+  }
   if (sequence.is_score() && reason != FinishReason::abort) {
     end.kind = Event::Kind::score;
     end.tokens = sequence.tokens;

@@ -71,11 +71,11 @@ struct Event {
   enum class Kind : uint8_t { piece, done, error, score };
   Kind kind = Kind::piece;
   int64_t request = 0;
-  std::vector<int32_t>
-      tokens;             // piece: those whose text it completes (may be 0); score: the prompt
-  std::string text;       // piece: valid UTF-8
-  int text_units = 0;     // piece: UTF-16 code units of text
-  bool is_first = false;  // piece: of its answer
+  std::vector<int32_t> tokens;  // piece: those whose text it completes (may be 0); done: all of the
+                                // answer; score: the prompt
+  std::string text;             // piece: valid UTF-8; done: all of the answer
+  int text_units = 0;           // piece, done: UTF-16 code units of text
+  bool is_first = false;        // piece: of its answer
   std::vector<TokenLogprob> logprobs;          // per token of `tokens`, when asked
   std::vector<std::vector<TokenLogprob>> top;  // alternatives per token; score: after each token
   FinishReason reason = FinishReason::none;    // done

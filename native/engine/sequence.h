@@ -34,6 +34,8 @@ struct Sequence {
   std::unique_ptr<TextStream> stream;  // null: tokens are delivered without text
   Event held;                          // tokens whose text is not complete yet
   bool has_piece = false;              // delivered at least one
+  std::string text;                    // delivered so far
+  int text_units = 0;                  // of it
   std::vector<float> score_logprobs;
   std::vector<std::vector<TokenLogprob>> score_top;
 

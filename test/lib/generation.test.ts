@@ -2,18 +2,29 @@ import { describe, expect, it, vi } from 'vitest'
 import { MillraceError } from '../../lib/errors.js'
 import { type Ending, openGeneration, type Piece } from '../../lib/generation.js'
 
-const ending: Ending = {
+const counts = {
   finishReason: 'stop',
   usage: { promptTokens: 1, cachedTokens: 0, completionTokens: 2 },
   timings: { queueMs: 1, firstTokenMs: 2, decodeMs: 3 },
-}
+} as const
+const ending: Ending = { ...counts, text: '', tokens: new Int32Array(0) }
 
 function open(n = 1) {
   const abort = vi.fn()
   const { generation, feeds } = openGeneration(n, abort)
-  const say = (index: number, text: string, ...tokens: number[]) =>
+  // The engine says all of an answer again at its end.
+  const said = feeds.map(() => ({ text: '', tokens: [] as number[] }))
+  const say = (index: number, text: string, ...tokens: number[]) => {
+    const all = said[index]
+    if (all === undefined) return
+    all.text += text
+    all.tokens.push(...tokens)
     feeds[index]?.piece(text, Int32Array.from(tokens), 0, tokens.length)
-  const end = (index = 0) => feeds[index]?.done(ending)
+  }
+  const end = (index = 0) => {
+    const { text = '', tokens = [] } = said[index] ?? {}
+    feeds[index]?.done({ ...counts, text, tokens: Int32Array.from(tokens) })
+  }
   const fail = (index = 0) => feeds[index]?.fail(new MillraceError('deadline', 'too late'))
   return { generation, abort, say, end, fail }
 }
@@ -63,7 +74,7 @@ describe('a generation', () => {
     end()
     await collect(generation)
     expect(await before).toBe('a')
-    expect(await generation).toMatchObject({ text: 'a', tokens: Int32Array.of(1), ...ending })
+    expect(await generation).toMatchObject({ text: 'a', tokens: Int32Array.of(1), ...counts })
     expect(await generation.text()).toBe('a')
     expect((await generation).choices).toBeUndefined()
   })

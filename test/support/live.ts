@@ -107,6 +107,7 @@ export function answersOf(events: LiveEvent[]): Map<number, Answer> {
     const one = open.get(event.id) ?? { tokens: [], text: '', logprobs: [], top: [] }
     open.set(event.id, one)
     if (event.kind !== 'piece') {
+      if (event.kind === 'done') checkEnd(event, one)
       answers.set(event.id, { ...one, end: event })
       continue
     }
@@ -118,6 +119,14 @@ export function answersOf(events: LiveEvent[]): Map<number, Answer> {
   for (const id of open.keys())
     if (!answers.has(id)) throw new Error(`Expected ${id} to have ended`)
   return answers
+}
+
+// The end says the whole answer: exactly what the pieces said.
+function checkEnd(end: LiveEvent, { text, tokens }: Omit<Answer, 'end'>): void {
+  if (end.text === text && end.tokens.join() === tokens.join()) return
+  throw new Error(
+    `Expected "${text}" (${tokens}) at the end but received "${end.text}" (${end.tokens})`,
+  )
 }
 
 /** The answer to one request, alone in the engine. */
