@@ -6,6 +6,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Case, Sample } from './case.js'
 import type { Driver, OpenOptions, Runtime, Stream, StreamRequest, ToolDriver } from './driver.js'
 import { mainThreadSeconds, replay } from './replay.js'
+import { median } from './statistics.js'
 import { documents, prompt } from './text.js'
 
 export interface Job {
@@ -260,7 +261,7 @@ export const measure = async (job: Job): Promise<Sample> => {
   let measured: Measured
   if (row.kind === 'replay') {
     const { whole, readers } = await replay(row.sequences, 10 * row.repetitions)
-    const values = whole.map((us, i) => us - (readers[i] ?? Number.NaN))
+    const values = [median(whole) - median(readers)]
     measured = { values, extra: { 'whole us': whole, 'readers us': readers }, tokens: [] }
   } else if (row.kind === 'load') measured = await loadCase(job, open)
   else {
