@@ -2,10 +2,11 @@
 //   npm run bench [-- words...] [--quick] [--check] [--drivers a,b] [--rounds n] [--out file] [--add]
 // Words choose cases (kind, shape, type, engine); all have to fit, a,b is either. --check compares
 // with the committed results of the same kind of machine, or with --against <file>, and fails on a
-// loss. --add keeps the rows that the file has of the same commit: a series in parts. --wait <s>:
-// how long to wait for a quiet machine before each process. $MILLRACE_BENCH_LLAMA_CPP and
-// $MILLRACE_BENCH_IK_LLAMA_CPP name the folders of those peers' binaries; without them they are left
-// out. $MILLRACE_BENCH_CACHE and $MILLRACE_BENCH_MODELS say where peers and models are kept.
+// loss. --add keeps the rows that the file has of the same commit: a series in parts, with the limits
+// of the last. --wait <s>: how long to wait for a quiet machine before each process.
+// $MILLRACE_BENCH_LLAMA_CPP and $MILLRACE_BENCH_IK_LLAMA_CPP name the folders of those peers'
+// binaries; without them they are left out. $MILLRACE_BENCH_CACHE and $MILLRACE_BENCH_MODELS say
+// where peers and models are kept.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -31,7 +32,7 @@ import { type Results, type Row, type Run, summarize } from './results.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const resultsFolder = join(here, 'results')
-const programs: Record<string, Tools> = { 'llama-cpp': llamaCpp, 'ik-llama-cpp': ikLlamaCpp }
+const toolDrivers: Record<string, Tools> = { 'llama-cpp': llamaCpp, 'ik-llama-cpp': ikLlamaCpp }
 const allCases = [...decode, ...prefill, ...batch, ...crossing, ...load, ...tokenize]
 
 const { values: options, positionals: filter } = parseArgs({
@@ -144,7 +145,7 @@ const limitsOrNone = (threads: number): Limits | undefined => {
 
 // Programs that nobody built here are left out.
 const isThere = (driver: string): boolean => {
-  const tools = programs[driver]
+  const tools = toolDrivers[driver]
   return tools === undefined || toolsFolder(tools) !== undefined
 }
 

@@ -19,7 +19,6 @@ const row = (shape: string, type: string, sequences: number): Case => ({
   better: 'higher',
 })
 
-// The unit of the programs: all streams decode, the prompt is there.
 const shared = (shape: string, type: string, sequences: number): Case => ({
   ...row(shape, type, sequences),
   name: `batch ${shape} ${type} x ${sequences}, shared prompt`,

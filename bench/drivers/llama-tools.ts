@@ -3,7 +3,7 @@
 // the binaries is named by an environment variable.
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import type { Case, Sample } from '../case.js'
 import type { ToolDriver } from '../driver.js'
 import type { Job } from '../measure.js'
@@ -128,8 +128,6 @@ export const driverOf = (tools: Tools): ToolDriver => ({
     if (!toolKinds.includes(job.row.kind)) {
       throw new Error(`Expected one of ${toolKinds.join(', ')} but received "${job.row.kind}"`)
     }
-    const sample = job.row.kind === 'batch' ? batch(tools, job) : single(tools, job)
-    const folder = basename(toolsFolder(tools) ?? '')
-    return { ...sample, version: sample.version || folder }
+    return job.row.kind === 'batch' ? batch(tools, job) : single(tools, job)
   },
 })
