@@ -5,10 +5,12 @@
 
 Reads <folder>/{train,valid}.{tokens,answers,lengths}; writes checkpoint.pt (everything needed to go
 on), weights.bin with weights.json (float32, by the names of GGUF), and log.jsonl. Started again, it
-goes on where the last checkpoint was made.
+goes on where the last checkpoint was made. held.pt is the last one before the learning rate fell:
+put in the place of checkpoint.pt, it goes on to a larger --tokens as if nothing had ended.
 """
 
 import argparse
+import bisect
 import ctypes
 import json
 import math
@@ -22,9 +24,11 @@ from torch import nn
 
 VOCABULARY, LAYERS, DIM, HEADS, KV_HEADS, HEAD_DIM, HIDDEN = 4096, 6, 256, 4, 2, 64, 768
 ROPE_BASE, EPSILON = 10_000.0, 1e-5
-SHORT, LONG = 256, 1024  # tokens of a row
-LONG_SHARE = 0.15  # of the tokens of a run are in long rows
-BATCH = 8192  # tokens of a step
+ROWS = (256, 512, 1024)  # tokens of a row: a sample goes into the shortest that holds it
+BATCH = 6144  # tokens of a step
+OPEN_ROWS = 64  # rows of a length that still take samples
+MATRIX_RATE, OTHER_RATE = 0.012, 3e-3  # of Muon and of AdamW, at their highest
+DECAY_FROM = 0.65  # of the tokens; before it a run can be made longer
 PROMPT_SHARE = 0.15  # of the tokens that nobody answers with, chosen at random, count in the loss
 
 
@@ -59,6 +63,11 @@ def linear(n_in, n_out, scale=1.0):
     return layer
 
 
+def joined(x, *layers):
+    """What the layers make of x, side by side: one wide product is faster than several."""
+    return F.linear(x, torch.cat([layer.weight for layer in layers]))
+
+
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
@@ -74,17 +83,17 @@ class Block(nn.Module):
 
     def forward(self, x, cos, sin, mask):
         b, t, _ = x.shape
-        y = self.attn_norm(x)
-        q = rotate(self.attn_q(y).view(b, t, HEADS, HEAD_DIM).transpose(1, 2), cos, sin)
-        k = rotate(self.attn_k(y).view(b, t, KV_HEADS, HEAD_DIM).transpose(1, 2), cos, sin)
-        v = self.attn_v(y).view(b, t, KV_HEADS, HEAD_DIM).transpose(1, 2)
+        y = joined(self.attn_norm(x), self.attn_q, self.attn_k, self.attn_v)
+        y = y.view(b, t, HEADS + 2 * KV_HEADS, HEAD_DIM).transpose(1, 2)
+        q, k, v = y.split((HEADS, KV_HEADS, KV_HEADS), 1)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         group = HEADS // KV_HEADS
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
         scores = q @ k.transpose(-1, -2) * HEAD_DIM**-0.5 + mask
         y = (torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(b, t, HEADS * HEAD_DIM)
         x = x + self.attn_output(y)
-        y = self.ffn_norm(x)
-        return x + self.ffn_down(F.silu(self.ffn_gate(y)) * self.ffn_up(y))
+        gate, up = joined(self.ffn_norm(x), self.ffn_gate, self.ffn_up).chunk(2, -1)
+        return x + self.ffn_down(F.silu(gate) * up)
 
 
 class Brook(nn.Module):
@@ -108,7 +117,7 @@ class Brook(nn.Module):
 
 
 class Split:
-    """Samples of a split, packed first-fit into short and long rows. A sample sees only itself."""
+    """Samples of a split, packed best-fit into rows. A sample sees only itself."""
 
     def __init__(self, folder, name):
         path = os.path.join(folder, name)
@@ -118,26 +127,19 @@ class Split:
         self.starts = np.concatenate(([0], np.cumsum(self.lengths)[:-1]))
 
     def rows(self, seed):
-        """Lists of samples, short rows and long rows apart, in an order that the seed gives."""
-        order = np.random.default_rng(seed).permutation(len(self.lengths))
-        rows = {SHORT: [], LONG: []}
-        open_rows = {SHORT: [], LONG: []}
-        for i in order:
-            length = self.lengths[i]
-            size = SHORT if length <= SHORT and (i % 100 >= 100 * LONG_SHARE) else LONG
-            if length > size:
-                continue
-            for at, (left, row) in enumerate(open_rows[size]):
-                if left >= length:
-                    row.append(i)
-                    open_rows[size][at] = (left - length, row)
-                    break
-            else:
-                open_rows[size].append((size - length, [i]))
-            if len(open_rows[size]) > 24:
-                open_rows[size].sort(key=lambda one: one[0])
-                rows[size].append(open_rows[size].pop(0)[1])
-        for size in rows:
+        """Lists of samples for each length of row, in an order that the seed gives."""
+        rows = {size: [] for size in ROWS}
+        open_rows = {size: [] for size in ROWS}  # (tokens left, samples), the fullest first
+        for i in np.random.default_rng(seed).permutation(len(self.lengths)):
+            length = int(self.lengths[i])
+            size = next(size for size in ROWS if length <= size)
+            waiting = open_rows[size]
+            at = bisect.bisect_left(waiting, length, key=lambda one: one[0])
+            left, row = waiting.pop(at) if at < len(waiting) else (size, [])
+            bisect.insort(waiting, (left - length, [*row, i]), key=lambda one: one[0])
+            if len(waiting) > OPEN_ROWS:
+                rows[size].append(waiting.pop(0)[1])
+        for size in ROWS:
             rows[size] += [row for _, row in open_rows[size]]
         return rows
 
@@ -218,8 +220,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def schedule(done):
-    """Rises over the first hundredth, holds, falls over the last third."""
-    return min(1.0, done / 0.01 + 0.01, max(0.02, (1 - done) / 0.35))
+    """Rises over the first hundredth, holds, falls to nothing from DECAY_FROM on."""
+    return min(1.0, done / 0.01 + 0.01, max(0.02, (1 - done) / (1 - DECAY_FROM)))
 
 
 # --- the run --------------------------------------------------------------------------------------
@@ -230,7 +232,7 @@ def validate(model, split, amp, limit=4):
     """Perplexity of answers, and of everything."""
     rows = split.rows(0)
     sums = np.zeros(4)
-    for size in (SHORT, LONG):
+    for size in ROWS:
         count = BATCH // size
         for at in range(0, min(len(rows[size]), limit * count), count):
             batch = split.batch(rows[size][at : at + count], size)
@@ -251,10 +253,10 @@ def save_weights(model, folder):
 
 
 def batches(split, seed, epoch):
-    """Short and long batches, mixed in proportion to their tokens."""
+    """Batches of short and of long rows, mixed in proportion to their number."""
     rows = split.rows(seed + epoch)
     order = []
-    for size in (SHORT, LONG):
+    for size in ROWS:
         count = BATCH // size
         order += [(size, rows[size][at : at + count]) for at in range(0, len(rows[size]), count)]
     np.random.default_rng(seed + 1000 + epoch).shuffle(order)
@@ -289,10 +291,10 @@ def main():
     matrices = [p for p in model.blk.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if p.ndim == 1] + [model.token_embd.weight]
     optimizers = [
-        Muon(matrices, lr=0.02),
-        torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
+        Muon(matrices, lr=MATRIX_RATE),
+        torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.95), weight_decay=0.0),
     ]
-    rates = [0.02, 3e-3]
+    rates = [MATRIX_RATE, OTHER_RATE]
     path = os.path.join(args.folder, "checkpoint.pt")
     state = {"step": 0, "tokens": 0, "epoch": 0, "place": 0, "seconds": 0.0}
     if os.path.exists(path):
@@ -311,8 +313,10 @@ def main():
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "state": state,
         }
-        torch.save(checkpoint, path + ".part")
-        os.replace(path + ".part", path)
+        held = state["tokens"] <= DECAY_FROM * args.tokens
+        for to in [path, os.path.join(args.folder, "held.pt")][: 2 if held else 1]:
+            torch.save(checkpoint, to + ".part")
+            os.replace(to + ".part", to)
         save_weights(model, args.folder)
 
     started, before = time.time(), state["seconds"]
