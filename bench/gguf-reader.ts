@@ -1,6 +1,9 @@
-// Reads the metadata of well-formed GGUF files, to carry tokenizers from one file to another.
+// Reads well-formed GGUF files, to carry tokenizers from one file to another and to change the
+// element types of weights.
 import {
+  type ElementType,
   type Entry,
+  elementTypes,
   type MetadataValue,
   type Scalar,
   type ScalarType,
@@ -15,6 +18,10 @@ class Cursor {
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes
+  }
+
+  get position(): number {
+    return this.#position
   }
 
   #advance(length: number): number {
@@ -77,13 +84,55 @@ class Cursor {
   }
 }
 
-/** All metadata of a GGUF file in memory, version 2 or 3; texts as bytes. */
-export const readEntries = (file: Buffer): (Entry & { key: string })[] => {
+const alignment = 32 // bytes; what files have that do not say it
+
+const typeOfId = new Map<number, ElementType>(
+  Object.entries(elementTypes).map(([name, { id }]) => [id, name as ElementType] as const),
+)
+
+export type ReadEntry = Entry & { key: string }
+
+/** A tensor with its bytes; shapes with the fastest dimension first. */
+export interface ReadTensor {
+  name: string
+  shape: number[]
+  type: ElementType
+  data: Uint8Array
+}
+
+export const valuesOf = ({ shape }: { shape: readonly number[] }): number =>
+  shape.reduce((product, extent) => product * extent, 1)
+
+function start(file: Buffer): { cursor: Cursor; tensorCount: number; entries: ReadEntry[] } {
   if (file.subarray(0, 4).toString() !== 'GGUF') throw new Error('Expected a GGUF file')
   const cursor = new Cursor(file)
-  cursor.u64()
-  return Array.from({ length: cursor.u64() }, () => ({
+  const tensorCount = cursor.u64()
+  const entries = Array.from({ length: cursor.u64() }, () => ({
     key: cursor.text().toString(),
     value: cursor.value(),
   }))
+  return { cursor, tensorCount, entries }
+}
+
+/** All metadata of a GGUF file in memory, version 2 or 3; texts as bytes. */
+export const readEntries = (file: Buffer): ReadEntry[] => start(file).entries
+
+/** The tensors too, whose types have to be known. */
+export function readGguf(file: Buffer): { entries: ReadEntry[]; tensors: ReadTensor[] } {
+  const { cursor, tensorCount, entries } = start(file)
+  const found = Array.from({ length: tensorCount }, () => {
+    const name = cursor.text().toString()
+    const shape = Array.from({ length: cursor.u32() }, () => cursor.u64())
+    const id = cursor.u32()
+    const type = typeOfId.get(id)
+    if (type === undefined) throw new Error(`Expected a known type of "${name}" but received ${id}`)
+    return { name, shape, type, offset: cursor.u64() }
+  })
+  const dataStart = Math.ceil(cursor.position / alignment) * alignment
+  const tensors = found.map(({ offset, ...tensor }) => {
+    const { values, bytes } = elementTypes[tensor.type]
+    const length = (valuesOf(tensor) / values) * bytes
+    return { ...tensor, data: file.subarray(dataStart + offset, dataStart + offset + length) }
+  })
+  return { entries, tensors }
 }

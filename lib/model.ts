@@ -1,6 +1,7 @@
 // A model file: weights and tokenizer, immutable once open.
 
 import { existsSync, statSync } from 'node:fs'
+import { builtinPath } from './builtin.js'
 import { ChatTemplate } from './chat/template.js'
 import { call, coded, MillraceError } from './errors.js'
 import { findCached } from './hub.js'
@@ -74,9 +75,7 @@ function infoOf(handle: NativeModel): ModelInfo {
 
 /** The file that a source names. */
 function pathOf(source: string): string {
-  if (source.startsWith('builtin:')) {
-    throw unsupported(`"${source}": builtin models are not supported yet`)
-  }
+  if (source.startsWith('builtin:')) return builtinPath(source)
   if (source.startsWith('hf:')) {
     const path = findCached(source)
     if (path !== undefined) return path
@@ -121,7 +120,8 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Opens a `.gguf` file, the first one of a split set too, or a downloaded `hf:owner/repo[:file]`.
+   * Opens a `.gguf` file, the first one of a split set too, a downloaded `hf:owner/repo[:file]`, or
+   * `builtin:brook`, the very small model of this package.
    *
    * @example
    * ```ts
@@ -133,7 +133,7 @@ export class Model implements AsyncDisposable {
    */
   static async open(source: string, options?: ModelOptions): Promise<Model> {
     if (typeof source !== 'string' || source === '') {
-      throw invalid('source', 'the path of a .gguf file, or hf:owner/repo', source)
+      throw invalid('source', 'the path of a .gguf file, hf:owner/repo or builtin:brook', source)
     }
     const {
       onProgress,

@@ -2,6 +2,10 @@
 
 import { InvalidArgumentError } from 'commander'
 
+/** What the commands' argument `<model>` may be. */
+export const modelArgument =
+  'a .gguf file, hf:owner/repo[:file] that was pulled, or builtin:brook'
+
 /** A parser of an integer option; the library checks its upper limit. */
 export function integer(from: number): (text: string) => number {
   return (text) => {

@@ -3,7 +3,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../engine.js'
 import { Model } from '../model.js'
-import { bytes, given, integer, table } from './arguments.js'
+import { bytes, given, integer, modelArgument, table } from './arguments.js'
 
 interface BenchOptions {
   prompt: number
@@ -116,7 +116,7 @@ export function addBench(program: Command): void {
   program
     .command('bench')
     .description('measure tokens per second: median, and the spread of the repeats')
-    .argument('<model>', 'a .gguf file, or hf:owner/repo[:file] that was pulled')
+    .argument('<model>', modelArgument)
     .option('-p, --prompt <n>', 'prompt tokens', integer(1), 256)
     .option('-n, --tokens <n>', 'tokens to write, at least 2', integer(2), 64)
     .option('-s, --sequences <n>', 'sequences at once', integer(1), 1)

@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import { call, MillraceError } from '../errors.js'
 import { Model, type ModelInfo, nativeOf } from '../model.js'
 import { native } from '../native.js'
-import { bytes, count, integer, table } from './arguments.js'
+import { bytes, count, integer, modelArgument, table } from './arguments.js'
 
 interface InspectOptions {
   context?: number
@@ -105,7 +105,7 @@ export function addInspect(program: Command): void {
   program
     .command('inspect')
     .description('say what a model is and what memory it needs, before loading it')
-    .argument('<model>', 'a .gguf file, or hf:owner/repo[:file] that was pulled')
+    .argument('<model>', modelArgument)
     .option('-c, --context <tokens>', "tokens per sequence; default: the model's own", integer(1))
     .option('-s, --sequences <n>', 'sequences at once', integer(1), 1)
     .option('--cache-type <type>', 'f32, f16 or q8_0', 'f16')

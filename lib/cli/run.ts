@@ -6,7 +6,7 @@ import type { Message } from '../chat/messages.js'
 import { Engine } from '../engine.js'
 import type { Generation } from '../generation.js'
 import type { GenerateRequest } from '../request.js'
-import { decimal, given, integer } from './arguments.js'
+import { decimal, given, integer, modelArgument } from './arguments.js'
 
 interface RunOptions {
   maxTokens?: number
@@ -124,7 +124,7 @@ export function addRun(program: Command): void {
   program
     .command('run')
     .description('stream an answer to a prompt, or chat when there is none')
-    .argument('<model>', 'a .gguf file, or hf:owner/repo[:file] that was pulled')
+    .argument('<model>', modelArgument)
     .argument('[prompt]', 'what to answer; a model without a chat template continues it')
     .option('-n, --max-tokens <n>', 'end after so many tokens', integer(1))
     .option('-t, --temperature <x>', '0 is the most likely token', decimal)

@@ -1,30 +1,39 @@
-// Writes trained weights as GGUF:
-//   node --import tsx models/brook/export.ts <folder> [--type Q8_0] --out brook.gguf
+// Writes weights as GGUF, of another element type where asked:
+//   node --import tsx models/brook/export.ts <folder or .gguf> [--type Q8_0] --out brook.gguf
 // <folder> holds what encode.ts and train.py wrote. Needs the test build, whose probe quantizes.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type ElementType, ggufBytes } from '../../bench/gguf-writer.js'
+import { readGguf, valuesOf } from '../../bench/gguf-reader.js'
+import { type ElementType, type Entry, ggufBytes } from '../../bench/gguf-writer.js'
 import { elementTypeOf, fileTypes, type Mix, planTensors } from '../../bench/model-shapes.js'
 import { probe } from '../../test/support/probe.js'
 import { entriesOf, shape } from './shape.js'
 import type { Vocabulary } from './tokenizer.js'
 
-const native = probe<{ encodeRow(type: string, values: Float32Array): Uint8Array }>()
+const native = probe<{
+  encodeRow(type: string, values: Float32Array): Uint8Array
+  decodeRow(type: string, bytes: Uint8Array): Float32Array
+}>()
 
 /** The weights of a model by name; each row of a matrix stays together. */
 export type Weights = (name: string) => Float32Array
 
 /** A whole file of these weights in a mix of element types. */
-export function modelBytes(vocabulary: Vocabulary, weights: Weights, mix: Mix): Buffer {
+export function modelBytes(entries: Entry[], weights: Weights, mix: Mix): Buffer {
   const tensors = planTensors(shape).map((plan) => ({
     name: plan.name,
     shape: plan.shape,
     type: elementTypeOf(plan, mix, shape),
   }))
   const data = tensors.map(({ name, type }) => encoded(type, weights(name)))
-  return ggufBytes({ entries: entriesOf(vocabulary, fileTypes[mix]), tensors }, data)
+  const fileType: Entry = {
+    key: 'general.file_type',
+    value: { type: 'u32', value: fileTypes[mix] },
+  }
+  const all = entries.map((entry) => (entry.key === fileType.key ? fileType : entry))
+  return ggufBytes({ entries: all, tensors }, data)
 }
 
 function encoded(type: ElementType, values: Float32Array): Uint8Array {
@@ -46,19 +55,38 @@ export function trainedWeights(folder: string): Weights {
   }
 }
 
+/** The same model with its weights, as the file gives them, in another mix of element types. */
+export function converted(file: Buffer, mix: Mix): Buffer {
+  const { entries, tensors } = readGguf(file)
+  const weights: Weights = (name) => {
+    const tensor = tensors.find((one) => one.name === name)
+    if (tensor === undefined) throw new Error(`Expected a tensor ${name}`)
+    if (tensor.type !== 'F32') return native.decodeRow(tensor.type, tensor.data)
+    const values = new Float32Array(valuesOf(tensor))
+    new Uint8Array(values.buffer).set(tensor.data)
+    return values
+  }
+  return modelBytes(entries, weights, mix)
+}
+
+function trained(folder: string, mix: Mix): Buffer {
+  const vocabulary: Vocabulary = JSON.parse(readFileSync(join(folder, 'vocabulary.json'), 'utf8'))
+  return modelBytes(entriesOf(vocabulary, fileTypes[mix]), trainedWeights(folder), mix)
+}
+
 function main(): void {
   const { values, positionals } = parseArgs({
     options: { type: { type: 'string', default: 'Q8_0' }, out: { type: 'string' } },
     allowPositionals: true,
   })
-  const [folder] = positionals
-  if (folder === undefined || values.out === undefined) {
-    throw new Error('Expected <folder> --out <file>')
+  const [from] = positionals
+  if (from === undefined || values.out === undefined) {
+    throw new Error('Expected <folder or .gguf> --out <file>')
   }
-  const vocabulary: Vocabulary = JSON.parse(readFileSync(join(folder, 'vocabulary.json'), 'utf8'))
   const mix = values.type as Mix
   if (!(mix in fileTypes)) throw new Error(`Expected a type but received "${values.type}"`)
-  writeFileSync(values.out, modelBytes(vocabulary, trainedWeights(folder), mix))
+  const isFolder = statSync(from).isDirectory()
+  writeFileSync(values.out, isFolder ? trained(from, mix) : converted(readFileSync(from), mix))
 }
 
 if (process.argv[1]?.endsWith('export.ts')) main()

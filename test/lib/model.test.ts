@@ -98,7 +98,7 @@ describe('opening a model', () => {
     expect(await open(folder)).toBe('bad-file')
     expect(await open(file('empty.gguf', ''))).toBe('bad-file')
     expect(await open(file('text.gguf', 'hello'))).toBe('bad-file')
-    expect(await open('builtin:brook')).toBe('unsupported')
+    expect(await open('builtin:river')).toBe('not-found')
     expect(await open('hf:owner/repo')).toBe('unsupported')
     file('config.json', '{}')
     expect(await open(folder)).toBe('unsupported')

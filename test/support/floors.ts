@@ -19,7 +19,7 @@ const neverTogether: [string, string][] = [['text', 'tensor']]
 
 const libFloors = [
   ['native', 'options', 'errors'],
-  ['chat', 'grammar', 'sampling', 'hub'], // pure functions, data to data; the hub knows only files
+  ['chat', 'grammar', 'sampling', 'builtin', 'hub'], // pure functions, data to data; the last two know only files
   ['model', 'engine', 'events', 'generation', 'messages', 'request'],
   ['session'],
   ['adapters', 'embeddings', 'jobs', 'server', 'providers'],
