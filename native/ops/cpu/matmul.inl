@@ -95,7 +95,8 @@ void tile(const Strip& strip, const InputBlock* x) {
   F32 sums[k_halves][T];
   load_sums(strip, sums);
   for (int b = 0; b < strip.blocks; b++) {
-    if constexpr (S::k_is_packed) prefetch_block<S, T == V::k_tile>(strip.weights, b);
+    if constexpr (S::k_is_packed)
+      prefetch_block<S, V::k_prefetches_all || T == V::k_tile>(strip.weights, b);
     add_block<S, T>(strip, x + b * T, b, sums);
   }
   store_sums(strip, sums);

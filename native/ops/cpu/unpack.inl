@@ -152,17 +152,20 @@ struct Fp4Table {
   static Bytes load() { return V::load_table(k_levels.value); }
 };
 
-// Asks for codes some way ahead, over the end of the group into the next: all lines for readers
-// that are slow (IsSlow), else one per block, which keeps the processor's own prefetching alive
-// across pages (Q8_0, one token, AVX-512: 24 to 27 GB/s; all lines: 17).
-template <class S, bool IsSlow>
+// How far ahead of its use a line is asked for.
+constexpr int k_prefetch_bytes = 2048;
+
+// Asks for codes some way ahead, over the end of the group into the next: all lines, or one per
+// block, which keeps the processor's own prefetching alive across pages (see k_prefetches_all).
+template <class S, bool AllLines>
 [[gnu::always_inline]] inline void prefetch_block(const uint8_t* group, int block) {
   const uint8_t* p = S::codes_at(group, block);
-  if constexpr (!IsSlow) {
+  if constexpr (!AllLines) {
     V::prefetch_far(p + 3072);
   } else {
 #pragma GCC unroll 8
-    for (int i = 0; i < S::k_form.bits * k_plane_bytes; i += 64) V::prefetch(p + 2048 + i);
+    for (int i = 0; i < S::k_form.bits * k_plane_bytes; i += 64)
+      V::prefetch(p + k_prefetch_bytes + i);
   }
 }
 
