@@ -1,6 +1,8 @@
 // What a case is: plain data, one row per measurement. A case names a file (shape and type), the
 // threads, the prompt and the streams; it does not name an engine.
 
+import type { Reading } from './driver.js'
+
 export type Kind =
   | 'decode'
   | 'prefill'
@@ -8,6 +10,7 @@ export type Kind =
   | 'load'
   | 'tokenize'
   | 'crossing'
+  | 'occupied'
   | 'replay'
   | 'loop'
 
@@ -36,8 +39,8 @@ export interface Case {
   better: 'higher' | 'lower'
   /** A limit the first driver has to keep. */
   limit?: number
-  /** The consumers await whole completions instead of reading pieces. */
-  awaited?: boolean
+  /** What the consumers do; the default notes every piece. */
+  reading?: Reading
   text?: 'english' | 'chinese' | 'code'
 }
 
