@@ -1,5 +1,6 @@
 // How well Brook does, per task, on samples it never saw:
 //   node --import tsx models/brook/evaluate.ts <file.gguf> [--split heldout] [--samples 400] [--show]
+//   node --import tsx models/brook/evaluate.ts <file.gguf> --perplexity [--split test]
 // Greedy, through the public API, 16 at a time. Prints one line of JSON.
 
 import { parseArgs } from 'node:util'
@@ -7,6 +8,7 @@ import { ChatTemplate } from '../../lib/chat/template.js'
 import { Engine } from '../../lib/index.js'
 import { corpus } from './corpus/corpus.js'
 import type { Sample, Split, Task } from './corpus/sample.js'
+import { segmentsOf } from './encode.js'
 import { asked, isRight, storyFaults } from './judge.js'
 import { chatTemplate, seed, shape } from './shape.js'
 
@@ -58,18 +60,35 @@ export function samplesOf(split: Split, n: number): Sample[] {
   return chosen
 }
 
+const tokensOf = (engine: Engine, text: string): number[] => [
+  ...engine.model.tokenize(text, { addSpecial: false, parseSpecial: true }),
+]
+
+/** Of every token after the first of each sample: prompts, answers and what ends them. */
+export async function perplexity(engine: Engine, split: Split, n: number): Promise<number> {
+  const samples = corpus(`${seed} perplexity`, split)
+  const sums = await Promise.all(
+    Array.from({ length: n }, async () => {
+      const segments = segmentsOf(samples.next().value)
+      const prompt = segments.flatMap(({ text }) => tokensOf(engine, text))
+      const { logprobs } = await engine.score({ prompt })
+      return { sum: logprobs.subarray(1).reduce((sum, one) => sum + one, 0), n: prompt.length - 1 }
+    }),
+  )
+  const total = (of: 'sum' | 'n') => sums.reduce((sum, one) => sum + one[of], 0)
+  return Math.exp(-total('sum') / total('n'))
+}
+
+/** Asks for the last answer of each sample, all at once, and judges. */
 export async function evaluate(
   engine: Engine,
   samples: Sample[],
-  onWrong: (sample: Sample, answer: string) => void = () => {},
+  onAnswer: (sample: Sample, answer: string, isRight: boolean) => void = () => {},
 ): Promise<Scores> {
   const scores: Scores = {}
   await Promise.all(
     samples.map(async (sample) => {
-      const prompt = engine.model.tokenize(promptOf(sample), {
-        addSpecial: false,
-        parseSpecial: true,
-      })
+      const prompt = tokensOf(engine, promptOf(sample))
       if (prompt.length + longestAnswer > shape.context) return
       const { text, finishReason } = await engine.generate({
         prompt,
@@ -82,7 +101,7 @@ export async function evaluate(
       const score = scores[sample.task] as Score
       score.of++
       if (right) score.right++
-      else onWrong(sample, text)
+      onAnswer(sample, text, right)
     }),
   )
   return scores
@@ -94,15 +113,22 @@ async function main(): Promise<void> {
       split: { type: 'string', default: 'heldout' },
       samples: { type: 'string', default: '400' },
       show: { type: 'boolean', default: false },
+      perplexity: { type: 'boolean', default: false },
     },
     allowPositionals: true,
   })
   const [file] = positionals
   if (file === undefined) throw new Error('Expected a file')
-  const samples = samplesOf(values.split as Split, Number(values.samples))
-  await using engine = await Engine.open(file, { maxSequences: 16, queueLimit: samples.length })
-  const scores = await evaluate(engine, samples, (sample, answer) => {
-    if (!values.show) return
+  const split = values.split as Split
+  const n = Number(values.samples)
+  const samples = values.perplexity ? [] : samplesOf(split, n)
+  await using engine = await Engine.open(file, { maxSequences: 16, queueLimit: 10 * n })
+  if (values.perplexity) {
+    console.log(JSON.stringify({ file, split, perplexity: await perplexity(engine, split, n) }))
+    return
+  }
+  const scores = await evaluate(engine, samples, (sample, answer, isRight) => {
+    if (!values.show || isRight) return
     const expected = sample.text ?? JSON.stringify(sample.turns.at(-1))
     console.error(`${sample.task}: expected ${expected}\n  received ${answer}`)
   })
@@ -110,7 +136,7 @@ async function main(): Promise<void> {
     task,
     `${((100 * right) / of).toFixed(1)} % of ${of}`,
   ])
-  console.log(JSON.stringify({ file, split: values.split, ...Object.fromEntries(shares) }))
+  console.log(JSON.stringify({ file, split, ...Object.fromEntries(shares) }))
 }
 
 if (process.argv[1]?.endsWith('evaluate.ts')) await main()

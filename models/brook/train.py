@@ -15,6 +15,7 @@ import ctypes
 import json
 import math
 import os
+import signal
 import time
 
 import numpy as np
@@ -24,12 +25,15 @@ from torch import nn
 
 VOCABULARY, LAYERS, DIM, HEADS, KV_HEADS, HEAD_DIM, HIDDEN = 4096, 6, 256, 4, 2, 64, 768
 ROPE_BASE, EPSILON = 10_000.0, 1e-5
+ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
+CONSTANT = 8  # dimensions that start the same in every embedding
 ROWS = (256, 512, 1024)  # tokens of a row: a sample goes into the shortest that holds it
-BATCH = 6144  # tokens of a step
+BATCH = 4096  # tokens of a step
 OPEN_ROWS = 64  # rows of a length that still take samples
-MATRIX_RATE, OTHER_RATE = 0.012, 3e-3  # of Muon and of AdamW, at their highest
-DECAY_FROM = 0.65  # of the tokens; before it a run can be made longer
-PROMPT_SHARE = 0.15  # of the tokens that nobody answers with, chosen at random, count in the loss
+MATRIX_RATE, OTHER_RATE = 0.02, 3e-3  # of Muon and of AdamW, at their highest
+DECAY_FROM = 0.7  # of the tokens; before it a run can be made longer
+ECHO_SHARE = 0.1  # of the rows of a step repeat random tokens, until DECAY_FROM
+PROMPT_SHARE = 0.05  # of the tokens that nobody answers with, chosen at random, count in the loss
 
 
 # --- model: Llama, names as in GGUF ---------------------------------------------------------------
@@ -103,6 +107,7 @@ class Brook(nn.Module):
         nn.init.normal_(self.token_embd.weight, std=DIM**-0.5)
         self.blk = nn.ModuleList(Block() for _ in range(LAYERS))
         self.output_norm = Norm()
+        wire_copying(self)
 
     def forward(self, tokens, mask, wanted):
         """Logits of the wanted positions of all rows, flattened: [n, VOCABULARY]"""
@@ -111,6 +116,50 @@ class Brook(nn.Module):
         for block in self.blk:
             x = block(x, cos, sin, mask)
         return F.linear(self.output_norm(x.flatten(0, 1)[wanted]), self.token_embd.weight)
+
+
+def orthogonal_rows(n):
+    """[n, DIM], of length 1, blind to the constant dimensions of the embedding."""
+    rows = torch.zeros(n, DIM)
+    rows[:, CONSTANT:] = torch.linalg.qr(torch.randn(DIM - CONSTANT, n))[0].T
+    return rows
+
+
+@torch.no_grad()
+def wire_copying(model):
+    """Starts the model with one head that looks at the token before (block 0) and one that finds
+    where the present token stood before and says what followed (block 1): an induction head, which
+    takes a model of this size millions of tokens to find (Olsson et al. 2022; structure as a start:
+    Trockman and Kolter 2023, "Mimetic initialization"). Whatever else writes to the stream starts
+    at nothing. Training changes all of it."""
+    for block in model.blk:
+        block.attn_output.weight.zero_()
+        block.ffn_down.weight.zero_()
+    embedding = model.token_embd.weight
+    embedding[:, :CONSTANT] = 2 * DIM**-0.5
+    embedding[:, CONSTANT:] = F.normalize(embedding[:, CONSTANT:]) * (1 - CONSTANT / DIM) ** 0.5
+    token, before, said = (orthogonal_rows(HEAD_DIM) for _ in range(3))
+    head = slice(0, HEAD_DIM)
+
+    # The constant makes q and k the same for all tokens; their phases agree one position apart,
+    # in the dimensions that turn fast.
+    q, k, v, out = (getattr(model.blk[0], name).weight for name in ATTENTION)
+    q[head], k[head] = 0, 0
+    fast = 16
+    theta = ROPE_BASE ** (-torch.arange(0, fast, 2).float() / HEAD_DIM)
+    k[0:fast:2, :CONSTANT] = 8 / (2 * CONSTANT)
+    q[0:fast:2, :CONSTANT] = 8 / (2 * CONSTANT) * theta.cos()[:, None]
+    q[1:fast:2, :CONSTANT] = -8 / (2 * CONSTANT) * theta.sin()[:, None]
+    v[head] = token
+    out[:, head] = before.T / 6
+
+    # Slow dimensions alone, so that distance hardly matters.
+    q, k, v, out = (getattr(model.blk[1], name).weight for name in ATTENTION)
+    q[head], k[head] = 0, 0
+    slow = slice(24, HEAD_DIM)
+    q[slow], k[slow] = 1.6 * token[slow], 1.6 * before[slow]
+    v[head] = said
+    out[:, head] = said.T * 0.3
 
 
 # --- data: samples packed into rows ---------------------------------------------------------------
@@ -144,7 +193,7 @@ class Split:
         return rows
 
     def batch(self, rows, size):
-        """tokens, targets, kinds (0 none, 1 prompt, 2 answer), samples: all [rows, size]"""
+        """tokens, targets, kinds (0 none, 1 prompt, 2 answer, 3 echo), samples: all [rows, size]"""
         shape = (len(rows), size)
         tokens, targets = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         kinds, owners = np.zeros(shape, np.int8), np.full(shape, -1, np.int64)
@@ -162,6 +211,25 @@ class Split:
         return [torch.from_numpy(one) for one in (tokens, targets, kinds, owners)]
 
 
+def echo(split, rng, count, size):
+    """Rows of random tokens, each run of them said twice: what teaches a model to copy (Olsson et
+    al. 2022, "In-context learning and induction heads"). As batch() gives them, the second time of
+    kind 3."""
+    tokens = split.tokens[rng.integers(0, len(split.tokens), (count, size))].astype(np.int64)
+    kinds, owners = np.zeros((count, size), np.int8), np.zeros((count, size), np.int64)
+    for r in range(count):
+        at, owner = 0, 0
+        while at < size:
+            n = min(int(rng.integers(4, 64)), (size - at + 1) // 2)
+            again = slice(at + n, min(at + 2 * n, size))
+            tokens[r, again] = tokens[r, at : at + again.stop - again.start]
+            kinds[r, at + n - 1 : again.stop - 1] = 3
+            owners[r, at : again.stop] = owner
+            at, owner = again.stop, owner + 1
+    targets = np.roll(tokens, -1, 1)
+    return [torch.from_numpy(one) for one in (tokens, targets, kinds, owners)]
+
+
 def mask_of(owners):
     """0 where a token may look, -inf elsewhere: [b, 1, t, t]"""
     t = owners.shape[1]
@@ -171,18 +239,18 @@ def mask_of(owners):
 
 
 def losses(model, batch, amp, prompt_share):
-    """Cross-entropy of the chosen positions, and which of them are answers."""
+    """Cross-entropy of the chosen positions, and their kinds."""
     device = model.output_norm.weight.device
     kinds = batch[2].flatten()
-    chosen = (kinds == 2) | ((kinds == 1) & (torch.rand(kinds.shape) < prompt_share))
+    chosen = (kinds >= 2) | ((kinds == 1) & (torch.rand(kinds.shape) < prompt_share))
     wanted = chosen.nonzero().squeeze(1)
-    is_answer = (kinds[wanted] == 2).to(device)
+    kinds = kinds[wanted].to(device)
     wanted = wanted.to(device)
     tokens, targets, owners = (batch[i].to(device) for i in (0, 1, 3))
     with torch.autocast(device.type, torch.bfloat16, enabled=amp):
         logits = model(tokens, mask_of(owners), wanted)
     each = F.cross_entropy(logits.float(), targets.flatten()[wanted], reduction="none")
-    return each, is_answer
+    return each, kinds
 
 
 # --- optimizer ------------------------------------------------------------------------------------
@@ -236,7 +304,8 @@ def validate(model, split, amp, limit=4):
         count = BATCH // size
         for at in range(0, min(len(rows[size]), limit * count), count):
             batch = split.batch(rows[size][at : at + count], size)
-            each, is_answer = losses(model, batch, amp, 1.0)
+            each, kinds = losses(model, batch, amp, 1.0)
+            is_answer = kinds == 2
             sums += each[is_answer].sum().item(), is_answer.sum().item(), each.sum().item(), len(each)
     return math.exp(sums[0] / sums[1]), math.exp(sums[2] / sums[3])
 
@@ -319,33 +388,43 @@ def main():
             os.replace(to + ".part", to)
         save_weights(model, args.folder)
 
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     started, before = time.time(), state["seconds"]
     order = batches(train, args.seed, state["epoch"])
-    recent = []
-    while state["tokens"] < args.tokens and time.time() - started < 60 * args.minutes:
+    recent = {2: [], 3: []}
+    while state["tokens"] < args.tokens and not stop and time.time() - started < 60 * args.minutes:
         if state["place"] >= len(order):
             state["epoch"], state["place"] = state["epoch"] + 1, 0
             order = batches(train, args.seed, state["epoch"])
         size, rows = order[state["place"]]
         batch = train.batch(rows, size)
-        rate = schedule(state["tokens"] / args.tokens)
+        done = state["tokens"] / args.tokens
+        if done < DECAY_FROM:
+            count = round(len(rows) * ECHO_SHARE / (1 - ECHO_SHARE))
+            echoes = echo(train, np.random.default_rng(args.seed + state["step"]), count, size)
+            batch = [torch.cat(pair) for pair in zip(batch, echoes)]
+        rate = schedule(done)
         for optimizer, base in zip(optimizers, rates):
             for group in optimizer.param_groups:
                 group["lr"] = base * rate
-        each, is_answer = losses(model, batch, amp, PROMPT_SHARE)
+        each, kinds = losses(model, batch, amp, PROMPT_SHARE)
         each.mean().backward()
         nn.utils.clip_grad_norm_(others, 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        recent.append(each.detach()[is_answer].mean().item())
+        for kind, values in recent.items():
+            values.append(each.detach()[kinds == kind].mean().item())
         state["step"] += 1
         state["place"] += 1
-        state["tokens"] += int((batch[2] > 0).sum())
+        state["tokens"] += int(((batch[2] == 1) | (batch[2] == 2)).sum())
         state["seconds"] = before + time.time() - started
         if state["step"] % 20 == 0:
-            entry = {**state, "loss": sum(recent) / len(recent), "rate": rate}
-            recent = []
+            entry = {**state, "rate": rate}
+            for kind, name in ((2, "loss"), (3, "echo")):
+                entry[name] = round(float(np.nanmean(recent[kind])), 4)
+                recent[kind] = []
             if state["step"] % 200 == 0:
                 entry["answers"], entry["all"] = validate(model, valid, amp)
                 save()
@@ -353,7 +432,8 @@ def main():
             log.flush()
             print(json.dumps(entry), flush=True)
     save()
-    print("validation perplexity of answers and of all:", validate(model, valid, amp, 10**9))
+    if not stop:
+        print("validation perplexity of answers and of all:", validate(model, valid, amp, 10**9))
 
 
 main()
