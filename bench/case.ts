@@ -1,8 +1,6 @@
 // What a case is: plain data, one row per measurement. A case names a file (shape and type), the
 // threads, the prompt and the streams; it does not name an engine.
 
-import type { Reading } from './driver.js'
-
 export type Kind =
   | 'decode'
   | 'prefill'
@@ -10,7 +8,6 @@ export type Kind =
   | 'load'
   | 'tokenize'
   | 'crossing'
-  | 'occupied'
   | 'replay'
   | 'loop'
 
@@ -39,8 +36,8 @@ export interface Case {
   better: 'higher' | 'lower'
   /** A limit the first driver has to keep. */
   limit?: number
-  /** What the consumers do; the default notes every piece. */
-  reading?: Reading
+  /** The consumers await whole completions instead of reading pieces. */
+  awaited?: boolean
   text?: 'english' | 'chinese' | 'code'
 }
 

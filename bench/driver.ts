@@ -14,16 +14,11 @@ export interface OpenOptions {
   vocabularyOnly: boolean
 }
 
-/**
- * What the consumer does: notes when each piece came and what it held; only counts its tokens; or
- * awaits the whole answer instead, where the engine has such a call.
- */
-export type Reading = 'noted' | 'counted' | 'awaited'
-
 export interface StreamRequest {
   prompt: Int32Array
   tokens: number
-  reading: Reading
+  /** Await the whole answer instead of reading pieces, where the engine has such a call. */
+  awaited: boolean
 }
 
 export interface Arrival {

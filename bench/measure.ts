@@ -37,7 +37,7 @@ const requests = ({ row, vocabulary, round }: Job, repetition: number): StreamRe
   Array.from({ length: row.sequences }, (_, index) => ({
     prompt: promptOf(row, 10_000 * round + 100 * repetition, index, vocabulary),
     tokens: row.tokens,
-    reading: row.reading ?? 'noted',
+    awaited: row.awaited ?? false,
   }))
 
 const warmUpTokens = 8
@@ -193,61 +193,6 @@ const crossing = async (job: Job, runtime: Runtime): Promise<Measured> => {
   return result
 }
 
-const chunkMs = 0.02
-
-// An application that never rests: each turn of the event loop does a chunk of work. What lies
-// between two chunks is the loop's own, and whatever else the thread had to do.
-const occupy = (): (() => { betweenMs: number; turns: number }) => {
-  let [betweenMs, turns] = [0, -1]
-  let isOver = false
-  let end = performance.now()
-  const turn = () => {
-    const start = performance.now()
-    if (turns++ >= 0) betweenMs += start - end
-    do end = performance.now()
-    while (end - start < chunkMs)
-    if (!isOver) setImmediate(turn)
-  }
-  setImmediate(turn)
-  return () => {
-    isOver = true
-    return { betweenMs, turns }
-  }
-}
-
-// What an application whose thread never rests loses to the engine's events, per step: so nothing
-// has to wake the thread. The turns of an undisturbed loop, measured before and after, are not in it.
-const occupied = async (job: Job, runtime: Runtime): Promise<Measured> => {
-  await runtime.parallel(shortened(job, crossingWarmUpTokens))
-  const undisturbed = async (): Promise<number> => {
-    const stop = occupy()
-    await setTimeout(idleMs)
-    const { betweenMs, turns } = stop()
-    return betweenMs / turns
-  }
-  const result: Measured = {
-    values: [],
-    extra: { 'turn us, alone': [], 'step us': [], 'tokens/s': [] },
-    tokens: [],
-  }
-  for (let repetition = 0; repetition < job.row.repetitions; repetition++) {
-    const before = await undisturbed()
-    const steps = runtime.steps()
-    const start = performance.now()
-    const stop = occupy()
-    await runtime.parallel(requests(job, repetition))
-    const { betweenMs, turns } = stop()
-    const wall = performance.now() - start
-    const taken = steps === undefined ? job.row.tokens : (runtime.steps() ?? 0) - steps
-    const alone = (before + (await undisturbed())) / 2
-    result.values.push(((betweenMs - turns * alone) * 1000) / taken)
-    result.extra['turn us, alone']?.push(alone * 1000)
-    result.extra['step us']?.push((wall * 1000) / taken)
-    result.extra['tokens/s']?.push((job.row.tokens * job.row.sequences * 1000) / wall)
-  }
-  return result
-}
-
 const tokenize = async (job: Job, runtime: Runtime): Promise<Measured> => {
   const texts = documents(job.row.text ?? 'english')
   const result: Measured = { values: [], extra: { 'MB/s': [] }, tokens: [] }
@@ -290,15 +235,7 @@ const loadCase = async (job: Job, open: () => Promise<Runtime>): Promise<Measure
   return result
 }
 
-const kinds = {
-  decode: single,
-  prefill: single,
-  batch,
-  loop,
-  crossing,
-  occupied,
-  tokenize,
-} as const
+const kinds = { decode: single, prefill: single, batch, loop, crossing, tokenize } as const
 
 const openOptions = ({ row, file }: Job): OpenOptions => ({
   file,

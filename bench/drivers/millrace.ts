@@ -16,13 +16,7 @@ const stream = async (engine: Engine, request: StreamRequest): Promise<Stream> =
     temperature: 0,
     ignoreEos: true,
   })
-  if (request.reading === 'counted') {
-    let tokens = 0
-    for await (const piece of generation) tokens += piece.tokens.length
-    answer.arrivals.push({ at: performance.now(), tokens })
-    return answer
-  }
-  if (request.reading === 'awaited') {
+  if (request.awaited) {
     const completion = await generation
     answer.arrivals.push({ at: performance.now(), tokens: completion.tokens.length })
     return { ...answer, tokens: [...completion.tokens] }
