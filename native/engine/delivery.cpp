@@ -91,8 +91,7 @@ void deliver_end(Sequence& sequence, FinishReason reason, double now_ms, EventBa
     end.tokens.assign(sequence.tokens.begin() + sequence.n_prompt, sequence.tokens.end());
     end.text = std::move(sequence.text);
     end.text_units = sequence.text_units;
-  }
-  if (sequence.is_score() && reason != FinishReason::abort) {
+  } else if (reason != FinishReason::abort) {
     end.kind = Event::Kind::score;
     end.tokens = sequence.tokens;
     end.score_logprobs = std::move(sequence.score_logprobs);

@@ -4,4 +4,7 @@
 import fc from 'fast-check'
 
 const { MILLRACE_SEED: seed = '1' } = process.env
+if (!/^-?\d{1,9}$/.test(seed)) {
+  throw new Error(`Expected MILLRACE_SEED to be an integer but received "${seed}"`)
+}
 fc.configureGlobal({ seed: Number(seed) })
