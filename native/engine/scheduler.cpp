@@ -7,8 +7,11 @@ namespace millrace {
 
 namespace {
 
-// While others decode, prefill gets this share of the step, so that streams keep flowing.
+// While others decode, prefill gets at most this share of the step, and no more than keeps the step
+// as short as said, so that streams keep flowing; but always enough to get on.
 constexpr int k_prefill_share = 4;
+constexpr double k_shared_step_ms = 200;
+constexpr int k_least_prefill_rows = 16;
 // Waiting sequences looked at in one step, so that a long queue of twins costs little.
 constexpr int k_look_ahead = 32;
 
@@ -89,14 +92,30 @@ void Scheduler::expire(double now_ms, EventBatch& events) {
 const Batch& Scheduler::schedule(double now_ms, EventBatch& events) {
   batch_.clear();
   expire(now_ms, events);
+  started_ms_ = now_ms;
   order_ = running_;
   Budget budget{limits_.step_tokens, limits_.max_outputs};
   schedule_decodes(budget);
-  if (!batch_.empty())
-    budget.rows = std::min(budget.rows, ceil_div(limits_.step_tokens, k_prefill_share));
+  if (!batch_.empty()) budget.rows = std::min(budget.rows, rows_beside_decodes());
   schedule_prefills(now_ms, budget);
   if (!batch_.empty()) ++counts_.steps;
   return batch_;
+}
+
+// Rows of prefill in a step in which others decode.
+int Scheduler::rows_beside_decodes() const {
+  const int share = ceil_div(limits_.step_tokens, k_prefill_share);
+  if (row_ms_ * share <= k_shared_step_ms) return share;
+  const int rows =
+      static_cast<int>(k_shared_step_ms / row_ms_) - static_cast<int>(batch_.spans.size());
+  return std::min(share, std::max(rows, k_least_prefill_rows));
+}
+
+// Learns the time of a row where there were enough of them to tell.
+void Scheduler::measure(double now_ms) {
+  if (batch_.n() < static_cast<int>(batch_.spans.size()) + k_least_prefill_rows) return;
+  const double row_ms = (now_ms - started_ms_) / batch_.n();
+  row_ms_ = row_ms_ > 0 ? (row_ms_ + row_ms) / 2 : row_ms;
 }
 
 void Scheduler::schedule_decodes(Budget& budget) {
@@ -261,6 +280,7 @@ void Scheduler::extend_chain(Sequence& sequence) const {
 }
 
 void Scheduler::commit(std::vector<Draw>& draws, double now_ms, EventBatch& events) {
+  measure(now_ms);
   for (size_t i = 0; i < batch_.sequences.size(); ++i) {
     Sequence& sequence = *batch_.sequences[i];
     sequence.n_computed += batch_.spans[i].n_rows;

@@ -54,6 +54,7 @@ class Scheduler {
 
   void expire(double now_ms, EventBatch& events);
   void schedule_decodes(Budget& budget);
+  int rows_beside_decodes() const;
   void schedule_prefills(double now_ms, Budget& budget);
   Admission admit_waiting(Sequence& sequence, double now_ms, Budget& budget);
   void schedule_chunk(Sequence& sequence, Budget& budget);
@@ -66,6 +67,7 @@ class Scheduler {
   int pages_for(int n_tokens) const;
   int missing_pages(const Sequence& sequence) const;
   void extend_chain(Sequence& sequence) const;
+  void measure(double now_ms);
   void commit_output(const BatchOutput& output, Draw& draw, double now_ms, EventBatch& events);
   void settle(Sequence& sequence, double now_ms, EventBatch& events);
   void finish(Sequence& sequence, FinishReason reason, double now_ms, EventBatch& events);
@@ -81,7 +83,9 @@ class Scheduler {
   std::vector<Sequence*> order_;  // running_ as the step began
   Batch batch_;
   uint64_t arrivals_ = 0;
-  int n_deadlines_ = 0;  // live sequences that have one
+  double started_ms_ = 0;  // the step that runs
+  double row_ms_ = 0;      // what a row of a step with prefill takes, smoothed; 0: not known
+  int n_deadlines_ = 0;    // live sequences that have one
 };
 
 }  // namespace millrace

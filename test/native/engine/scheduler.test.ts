@@ -35,6 +35,23 @@ describe('a step', () => {
     ])
   })
 
+  test('prefills less beside decodes where rows are slow, so that no stream stands still', () => {
+    const rowsBeside = (rowMs: number): number => {
+      const target = scheduler({ stepTokens: 512, maxSequences: 4, pages: 1024, context: 1024 })
+      target.add(1, { prompt: prompt(400), maxTokens: 20 }, 0)
+      target.schedule(0)
+      target.commit(400 * rowMs)
+      target.add(2, { prompt: prompt(300, 2), maxTokens: 4 }, 400 * rowMs)
+      const spans = target.schedule(400 * rowMs)
+      expect(spans.map(([id]) => id)).toEqual([1, 2])
+      return spans[1]?.[2] ?? 0
+    }
+    expect(rowsBeside(0)).toBe(128) // a quarter of the step
+    expect(rowsBeside(1)).toBe(128)
+    expect(rowsBeside(4)).toBe(200 / 4 - 1)
+    expect(rowsBeside(100)).toBe(16)
+  })
+
   test('never has more rows than its budget, nor more sequences than allowed', () => {
     const target = scheduler({ stepTokens: 8, maxSequences: 3, pages: 64 })
     for (let id = 1; id <= 9; id++) target.add(id, { prompt: prompt(id * 3, id), maxTokens: 5 }, 0)
