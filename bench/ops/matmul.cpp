@@ -15,7 +15,6 @@
 #include <string>
 #include <vector>
 
-#include "base/thread-pool.h"
 #include "ops/cpu/table.h"
 #include "ops/memory.h"
 
@@ -169,18 +168,20 @@ void bench(const Ops& ops, Queue& queue, const Case& c) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string table = argc > 1 ? argv[1] : "avx2";
+  auto device = open_cpu({1, argc > 1 ? argv[1] : nullptr});
+  if (!device.ok()) {
+    std::fprintf(stderr, "%s\n", device.status().message().c_str());
+    return 1;
+  }
   const std::string types = std::string(",") + (argc > 2 ? argv[2] : "all") + ",";
   const int rows = argc > 3 ? std::atoi(argv[3]) : 3072;
   const int cols = argc > 4 ? std::atoi(argv[4]) : 1024;
   const size_t size_bytes = static_cast<size_t>(argc > 5 ? std::atoi(argv[5]) : 100) << 20;
-  const Ops& ops = table == "avx512" ? avx512::k_ops : avx2::k_ops;
-  ThreadPool pool(1);
-  Queue queue(&pool);
   for (const DTypeInfo& info : k_dtypes) {
     if (info.dtype == DType::i8 || info.dtype == DType::i32) continue;
     if (types != ",all," && types.find(std::string(",") + info.name + ",") == std::string::npos)
       continue;
-    bench(ops, queue, make_case(ops, info.dtype, rows, cols, size_bytes));
+    bench((*device)->ops(), (*device)->queue(),
+          make_case((*device)->ops(), info.dtype, rows, cols, size_bytes));
   }
 }

@@ -14,6 +14,10 @@
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>
 #endif
@@ -98,7 +102,11 @@ Cpu ask() {
   size_t size = sizeof info.memory_bytes;
   sysctlbyname("hw.memsize", &info.memory_bytes, &size, nullptr, 0);
 #endif
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__aarch64__) && defined(__linux__)
+  info.neon_dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#elif defined(__aarch64__) && defined(__APPLE__)
+  info.neon_dot = true;  // the first of them had it
+#elif defined(__x86_64__) && defined(__GNUC__)
   info.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   info.avx512 = info.avx2 && __builtin_cpu_supports("avx512f") &&
                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&

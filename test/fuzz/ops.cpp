@@ -6,10 +6,12 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <numeric>
 #include <vector>
 
 #include "ops/device.h"
+#include "tensor/dtype.h"
 
 namespace {
 
@@ -168,12 +170,61 @@ void attention(Choices& c) {
   });
 }
 
+// Weights in the table's own form where it has one. The input of a product is rounded to a byte per
+// block of 32: half a step of each, times the weight, is what an output may be off.
+void matmul(Choices& c) {
+  const DTypeInfo& info = k_dtypes[c.upto(static_cast<int>(std::size(k_dtypes))) - 1];
+  if (info.dtype == DType::i8 || info.dtype == DType::i32) return;
+  const int cols = info.block_values > 32 ? 256 * c.upto(2) : 32 * c.upto(9);
+  const int rows = c.upto(70), n = c.upto(20);
+  const auto row_size = static_cast<size_t>(row_bytes(info.dtype, cols));
+  std::vector<uint8_t> plain(row_size * static_cast<size_t>(rows));
+  const std::vector<float> x = c.values(static_cast<size_t>(n) * static_cast<size_t>(cols));
+  std::vector<float> decoded(static_cast<size_t>(rows) * static_cast<size_t>(cols));
+  for (int r = 0; r < rows; r++) {
+    uint8_t* row = plain.data() + static_cast<size_t>(r) * row_size;
+    if (!encode_row(info.dtype, c.values(static_cast<size_t>(cols)).data(), cols, row)) return;
+    decode_row(info.dtype, row, cols, decoded.data() + static_cast<int64_t>(r) * cols);
+  }
+  for (const auto& device : devices()) {
+    const Ops& ops = device->ops();
+    Weight weight{info.dtype, Weight::Layout::plain,          rows,
+                  cols,       static_cast<int64_t>(row_size), plain.data()};
+    std::vector<uint8_t> packed(ops.packed_bytes(info.dtype, rows, cols));
+    if (!packed.empty()) {
+      ops.pack(weight, packed.data(), 0, rows);
+      weight = {info.dtype, Weight::Layout::packed, rows, cols, 0, packed.data()};
+    }
+    std::vector<float> out(static_cast<size_t>(n) * static_cast<size_t>(rows));
+    MatmulArgs args{};
+    args.x = x.data();
+    args.x_stride = cols;
+    args.n = n;
+    args.count = 1;
+    args.products[0].weight = weight;
+    args.products[0].out = out.data();
+    ops.matmul(device->queue(), args);
+    require(device->finish().ok());
+    for (int t = 0; t < n; t++)
+      for (int r = 0; r < rows; r++) {
+        const float* w = decoded.data() + static_cast<int64_t>(r) * cols;
+        double sum = 0, size = 0;
+        for (int k = 0; k < cols; k++) {
+          sum += double(w[k]) * x[static_cast<size_t>(t * cols + k)];
+          size += std::fabs(w[k]);
+        }
+        const double step = 2.0 / 127;
+        require(std::fabs(out[static_cast<size_t>(t * rows + r)] - sum) <= size * step / 2 + 1e-3);
+      }
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   Choices choices(data + 1, size - 1);
-  void (*const k_operators[])(Choices&) = {norm, rope, gate, attention};
-  k_operators[data[0] % 4](choices);
+  void (*const k_operators[])(Choices&) = {norm, rope, gate, attention, matmul};
+  k_operators[data[0] % std::size(k_operators)](choices);
   return 0;
 }

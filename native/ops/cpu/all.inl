@@ -12,10 +12,8 @@
 #include "ops/cpu/unpack.inl"
 #include "ops/cpu/matmul.inl"
 
-constexpr const char* k_isa_name = V::k_width == 16 ? "avx512" : "avx2";
-
 const Ops k_ops{
-    .name = k_isa_name,
+    .name = V::k_name,
     .packed_bytes = packed_bytes,
     .pack = pack,
     .pack_rows = k_group_rows,

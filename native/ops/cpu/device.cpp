@@ -24,6 +24,8 @@ std::vector<Row> rows() {
   return {
 #if defined(__x86_64__)
     {&avx512::k_ops, cpu().avx512}, {&avx2::k_ops, cpu().avx2},
+#elif defined(__aarch64__)
+    {&neon::k_ops, cpu().neon_dot},
 #endif
         {&k_reference_ops, true},
   };

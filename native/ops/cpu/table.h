@@ -21,5 +21,8 @@ extern const Ops k_ops;
 namespace avx512 {
 extern const Ops k_ops;
 }
+namespace neon {
+extern const Ops k_ops;
+}
 
 }  // namespace millrace

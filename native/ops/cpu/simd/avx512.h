@@ -3,6 +3,7 @@
 // V. f32: k_width floats. i32: k_width ints. bytes: 4 * k_width bytes, four per f32 lane.
 
 struct V {
+  static constexpr const char* k_name = "avx512";
   static constexpr int k_width = 16;
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 8;            // tokens that a matmul tile keeps in registers
