@@ -1,14 +1,21 @@
 // The models that travel in the package.
 
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { MillraceError } from './errors.js'
+import { unsupported } from './options.js'
 
 // Both lib and dist lie beside the folder of models.
 const files: Readonly<Record<string, string>> = {
   brook: '../models/brook/brook.gguf',
 }
 
-/** The file of `builtin:<name>`. @throws MillraceError `not-found` for a name that nobody knows */
+/**
+ * The file of `builtin:<name>`.
+ *
+ * @throws MillraceError `not-found` for a name that nobody knows, `unsupported` where the file is
+ * missing: Brook is not trained to its end yet
+ */
 export function builtinPath(source: string): string {
   const name = source.slice('builtin:'.length)
   const file = Object.hasOwn(files, name) ? files[name] : undefined
@@ -16,5 +23,7 @@ export function builtinPath(source: string): string {
     const known = Object.keys(files).map((one) => `builtin:${one}`)
     throw new MillraceError('not-found', `Expected ${known.join(' or ')} but received "${source}"`)
   }
-  return fileURLToPath(new URL(file, import.meta.url))
+  const path = fileURLToPath(new URL(file, import.meta.url))
+  if (!existsSync(path)) throw unsupported(`"${source}" is not part of this package yet`)
+  return path
 }

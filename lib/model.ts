@@ -120,8 +120,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Opens a `.gguf` file, the first one of a split set too, a downloaded `hf:owner/repo[:file]`, or
-   * `builtin:brook`, the very small model of this package.
+   * Opens a `.gguf` file, the first one of a split set too, or a downloaded `hf:owner/repo[:file]`.
    *
    * @example
    * ```ts
@@ -133,7 +132,7 @@ export class Model implements AsyncDisposable {
    */
   static async open(source: string, options?: ModelOptions): Promise<Model> {
     if (typeof source !== 'string' || source === '') {
-      throw invalid('source', 'the path of a .gguf file, hf:owner/repo or builtin:brook', source)
+      throw invalid('source', 'the path of a .gguf file, or hf:owner/repo', source)
     }
     const {
       onProgress,

@@ -13,19 +13,28 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
+import { hasShared, unpackedPath } from '../test/support/shared.js'
 import { projectRoot } from '../test/support/sources.js'
 import { runStep, type Step } from './steps.js'
 
+const storyModel = 'golden/real/stories260K.F32.gguf.gz'
 const mostBytes = 10e6 // of the tarball without prebuilt addons
 
-/** What the installed package must do. */
+/** What the installed package must do; without reference data it is at least loaded. */
 const trial = `
-import { Engine } from 'millrace'
-const engine = await Engine.open('builtin:brook')
-const story = await engine.generate({ prompt: 'Once upon a time', maxTokens: 24 }).text()
-console.log(story)
-await engine.close()
-if (story.length < 20) process.exitCode = 1
+import * as millrace from 'millrace'
+const [, , file] = process.argv
+if (file === undefined) {
+  console.log('loaded:', Object.keys(millrace).join(' '))
+} else {
+  const model = await millrace.Model.open(file)
+  const engine = await millrace.Engine.open(model)
+  const story = await engine.generate({ prompt: 'Once upon a time', maxTokens: 24 }).text()
+  console.log(story)
+  await engine.close()
+  await model.close()
+  if (story.length < 20) process.exit(1)
+}
 `
 
 /** A folder with Node, npm and a shell, and nothing that compiles. */
@@ -103,7 +112,7 @@ function tryPackage(tarball: string): void {
     cwd: app,
   })
   must(bare('npm', ['install', '--no-audit', '--no-fund', tarball]))
-  must(bare('node', ['trial.js']))
+  must(bare('node', ['trial.js', ...(hasShared ? [unpackedPath(storyModel)] : [])]))
   must(bare('node', ['node_modules/millrace/dist/cli/main.js', '--help']))
   rmSync(folder, { recursive: true })
 }

@@ -9,16 +9,18 @@ import { Engine } from '../../lib/index.js'
 import type { Task } from '../../models/brook/corpus/sample.js'
 import { evaluate, perplexity, type Scores, samplesOf } from '../../models/brook/evaluate.js'
 import { converted } from '../../models/brook/export.js'
+import { hasBrook } from '../support/brook.js'
 import { keptPath } from '../support/shared.js'
 
 const perTask = 60
-const samples = samplesOf('heldout', perTask)
-const brook = builtinPath('builtin:brook')
-const file = readFileSync(brook)
+const samples = hasBrook ? samplesOf('heldout', perTask) : []
 
 /** The weights of the shipped file, decoded and encoded again. */
-const pathOf = (mix: Mix): string =>
-  mix === 'Q8_0' ? brook : keptPath(`brook.${mix}.gguf`, converted(file, mix))
+function pathOf(mix: Mix): string {
+  const brook = builtinPath('builtin:brook')
+  if (mix === 'Q8_0') return brook
+  return keptPath(`brook.${mix}.gguf`, converted(readFileSync(brook), mix))
+}
 
 const open = (mix: Mix, maxSequences: number): Promise<Engine> =>
   Engine.open(pathOf(mix), { threads: 2, maxSequences, queueLimit: samples.length })
@@ -38,7 +40,7 @@ const least: [Task, number][] = [
   ['story', 0.85],
 ]
 
-describe.each<Mix>(['F32', 'Q8_0', 'Q4_K', 'Q4_0'])('Brook in %s', (mix) => {
+describe.skipIf(!hasBrook).each<Mix>(['F32', 'Q8_0', 'Q4_K', 'Q4_0'])('Brook in %s', (mix) => {
   let scores: Scores
   beforeAll(async () => {
     await using engine = await open(mix, 16)
@@ -51,7 +53,7 @@ describe.each<Mix>(['F32', 'Q8_0', 'Q4_K', 'Q4_0'])('Brook in %s', (mix) => {
   })
 })
 
-describe('Brook', () => {
+describe.skipIf(!hasBrook)('Brook', () => {
   let engine: Engine
   beforeAll(async () => {
     engine = await open('Q8_0', 16)
