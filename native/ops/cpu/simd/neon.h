@@ -184,9 +184,7 @@ struct V {
 #if defined(__clang__)
     sum = vdotq_s32(sum, vreinterpretq_s8_u8(codes), x);
 #else
-    asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.16b"
-        : "+w"(sum)
-        : "w"(codes), "w"(x));
+    asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(codes), "w"(x));
 #endif
   }
   static float32x4_t flipped(float32x4_t a, uint32x4_t sign) {
