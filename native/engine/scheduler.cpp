@@ -96,6 +96,7 @@ const Batch& Scheduler::schedule(double now_ms, EventBatch& events) {
   order_ = running_;
   Budget budget{limits_.step_tokens, limits_.max_outputs};
   schedule_decodes(budget);
+  n_decodes_ = batch_.n();
   if (!batch_.empty()) budget.rows = std::min(budget.rows, rows_beside_decodes());
   schedule_prefills(now_ms, budget);
   if (!batch_.empty()) ++counts_.steps;
@@ -105,15 +106,14 @@ const Batch& Scheduler::schedule(double now_ms, EventBatch& events) {
 // Rows of prefill in a step in which others decode.
 int Scheduler::rows_beside_decodes() const {
   const int share = ceil_div(limits_.step_tokens, k_prefill_share);
-  if (row_ms_ * share <= k_shared_step_ms) return share;
-  const int rows =
-      static_cast<int>(k_shared_step_ms / row_ms_) - static_cast<int>(batch_.spans.size());
+  if (row_ms_ * (share + n_decodes_) <= k_shared_step_ms) return share;
+  const int rows = static_cast<int>(k_shared_step_ms / row_ms_) - n_decodes_;
   return std::min(share, std::max(rows, k_least_prefill_rows));
 }
 
 // Learns the time of a row where there were enough of them to tell.
 void Scheduler::measure(double now_ms) {
-  if (batch_.n() < static_cast<int>(batch_.spans.size()) + k_least_prefill_rows) return;
+  if (batch_.n() - n_decodes_ < k_least_prefill_rows) return;
   const double row_ms = (now_ms - started_ms_) / batch_.n();
   row_ms_ = row_ms_ > 0 ? (row_ms_ + row_ms) / 2 : row_ms;
 }

@@ -84,6 +84,7 @@ class Scheduler {
   Batch batch_;
   uint64_t arrivals_ = 0;
   double started_ms_ = 0;  // the step that runs
+  int n_decodes_ = 0;      // rows of that step
   double row_ms_ = 0;      // what a row of a step with prefill takes, smoothed; 0: not known
   int n_deadlines_ = 0;    // live sequences that have one
 };

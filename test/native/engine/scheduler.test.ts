@@ -52,6 +52,24 @@ describe('a step', () => {
     expect(rowsBeside(100)).toBe(16)
   })
 
+  test('prefills more beside decodes again when rows are fast again', () => {
+    const target = scheduler({ stepTokens: 512, maxSequences: 4, pages: 1024, context: 2048 })
+    target.add(1, { prompt: prompt(400), maxTokens: 200 }, 0)
+    target.schedule(0)
+    target.commit(40_000) // 100 ms a row
+    target.add(2, { prompt: prompt(1500, 2), maxTokens: 4 }, 40_000)
+    const rows: number[] = []
+    for (let now = 40_000; rows.length < 12; ) {
+      const spans = target.schedule(now)
+      const n = spans.reduce((sum, span) => sum + (span[2] ?? 0), 0)
+      rows.push(spans[1]?.[2] ?? 0)
+      now += n // 1 ms a row
+      target.commit(now)
+    }
+    expect(rows[0]).toBe(16)
+    expect(rows.at(-1)).toBe(128)
+  })
+
   test('never has more rows than its budget, nor more sequences than allowed', () => {
     const target = scheduler({ stepTokens: 8, maxSequences: 3, pages: 64 })
     for (let id = 1; id <= 9; id++) target.add(id, { prompt: prompt(id * 3, id), maxTokens: 5 }, 0)
