@@ -84,7 +84,7 @@ class Cursor {
   }
 }
 
-const alignment = 32 // bytes; what files have that do not say it
+const usualAlignment = 32 // bytes; of files that do not say theirs
 
 const typeOfId = new Map<number, ElementType>(
   Object.entries(elementTypes).map(([name, { id }]) => [id, name as ElementType] as const),
@@ -128,6 +128,9 @@ export function readGguf(file: Buffer): { entries: ReadEntry[]; tensors: ReadTen
     if (type === undefined) throw new Error(`Expected a known type of "${name}" but received ${id}`)
     return { name, shape, type, offset: cursor.u64() }
   })
+  const said = entries.find(({ key }) => key === 'general.alignment')?.value
+  const alignment =
+    said === undefined || said.type === 'array' ? usualAlignment : Number(said.value)
   const dataStart = Math.ceil(cursor.position / alignment) * alignment
   const tensors = found.map(({ offset, ...tensor }) => {
     const { values, bytes } = elementTypes[tensor.type]

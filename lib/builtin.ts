@@ -1,4 +1,4 @@
-// The models that travel in the package.
+// The models that will travel in the package.
 
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

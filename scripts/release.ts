@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
+import { hasBrook } from '../test/support/brook.js'
 import { hasShared, unpackedPath } from '../test/support/shared.js'
 import { projectRoot } from '../test/support/sources.js'
 import { runStep, type Step } from './steps.js'
@@ -89,6 +90,8 @@ function pack(): string {
   if (strays.length > 0) throw new Error(`Expected no ${strays.join(', ')} in the package`)
   if (!paths.some((path) => path.startsWith('prebuilds/')))
     throw new Error('Expected a prebuilt addon')
+  if (hasBrook && !paths.includes('models/brook/brook.gguf'))
+    throw new Error('Expected the built-in model in the package')
   console.log(`${filename}: ${size} bytes, ${paths.length} files`)
   return join(projectRoot, filename)
 }

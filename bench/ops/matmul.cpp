@@ -181,6 +181,10 @@ int main(int argc, char** argv) {
     if (info.dtype == DType::i8 || info.dtype == DType::i32) continue;
     if (types != ",all," && types.find(std::string(",") + info.name + ",") == std::string::npos)
       continue;
+    if ((*device)->ops().packed_bytes(info.dtype, rows, cols) == 0) {
+      std::printf("%-7s has no packed form of %d columns\n", info.name, cols);
+      continue;
+    }
     bench((*device)->ops(), (*device)->queue(),
           make_case((*device)->ops(), info.dtype, rows, cols, size_bytes));
   }

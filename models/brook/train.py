@@ -32,7 +32,7 @@ BATCH = 4096  # tokens of a step
 OPEN_ROWS = 64  # rows of a length that still take samples
 MATRIX_RATE, OTHER_RATE = 0.02, 3e-3  # of Muon and of AdamW, at their highest
 DECAY_FROM = 0.7  # of the tokens; before it a run can be made longer
-ECHO_SHARE = 0.1  # of the rows of a step repeat random tokens, until DECAY_FROM
+ECHO_SHARE = 0.1  # about so many rows of a step repeat random tokens, until DECAY_FROM
 PROMPT_SHARE = 0.05  # of the tokens that nobody answers with, chosen at random, count in the loss
 
 
@@ -61,9 +61,9 @@ def rotate(x, cos, sin):
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
 
 
-def linear(n_in, n_out, scale=1.0):
+def linear(n_in, n_out):
     layer = nn.Linear(n_in, n_out, bias=False)
-    nn.init.normal_(layer.weight, std=scale / math.sqrt(n_in))
+    nn.init.normal_(layer.weight, std=n_in**-0.5)
     return layer
 
 
@@ -75,15 +75,14 @@ def joined(x, *layers):
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
-        out_scale = 1 / math.sqrt(2 * LAYERS)
         self.attn_norm, self.ffn_norm = Norm(), Norm()
         self.attn_q = linear(DIM, HEADS * HEAD_DIM)
         self.attn_k = linear(DIM, KV_HEADS * HEAD_DIM)
         self.attn_v = linear(DIM, KV_HEADS * HEAD_DIM)
-        self.attn_output = linear(HEADS * HEAD_DIM, DIM, out_scale)
+        self.attn_output = linear(HEADS * HEAD_DIM, DIM)
         self.ffn_gate = linear(DIM, HIDDEN)
         self.ffn_up = linear(DIM, HIDDEN)
-        self.ffn_down = linear(HIDDEN, DIM, out_scale)
+        self.ffn_down = linear(HIDDEN, DIM)
 
     def forward(self, x, cos, sin, mask):
         b, t, _ = x.shape
@@ -288,7 +287,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def schedule(done):
-    """Rises over the first hundredth, holds, falls to nothing from DECAY_FROM on."""
+    """Rises over the first hundredth, holds, falls to a fiftieth from DECAY_FROM on."""
     return min(1.0, done / 0.01 + 0.01, max(0.02, (1 - done) / (1 - DECAY_FROM)))
 
 
@@ -365,13 +364,13 @@ def main():
     ]
     rates = [MATRIX_RATE, OTHER_RATE]
     path = os.path.join(args.folder, "checkpoint.pt")
-    state = {"step": 0, "tokens": 0, "epoch": 0, "place": 0, "seconds": 0.0}
+    state = {"step": 0, "tokens": 0, "epoch": 0, "place": 0, "seconds": 0.0, "fell": False}
     if os.path.exists(path):
         saved = torch.load(path, map_location=args.device)
         model.load_state_dict(saved["model"])
         for optimizer, value in zip(optimizers, saved["optimizers"]):
             optimizer.load_state_dict(value)
-        state = saved["state"]
+        state |= saved["state"]
     log = open(os.path.join(args.folder, "log.jsonl"), "a")
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {train.tokens.size} tokens,"
           f" from step {state['step']}", flush=True)
@@ -382,8 +381,7 @@ def main():
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "state": state,
         }
-        held = state["tokens"] <= DECAY_FROM * args.tokens
-        for to in [path, os.path.join(args.folder, "held.pt")][: 2 if held else 1]:
+        for to in [path] if state["fell"] else [path, os.path.join(args.folder, "held.pt")]:
             torch.save(checkpoint, to + ".part")
             os.replace(to + ".part", to)
         save_weights(model, args.folder)
@@ -404,10 +402,13 @@ def main():
             count = round(len(rows) * ECHO_SHARE / (1 - ECHO_SHARE))
             echoes = echo(train, np.random.default_rng(args.seed + state["step"]), count, size)
             batch = [torch.cat(pair) for pair in zip(batch, echoes)]
+        else:
+            state["fell"] = True
         rate = schedule(done)
         for optimizer, base in zip(optimizers, rates):
             for group in optimizer.param_groups:
                 group["lr"] = base * rate
+        torch.manual_seed(args.seed + state["step"])  # so that a run that goes on draws the same
         each, kinds = losses(model, batch, amp, PROMPT_SHARE)
         each.mean().backward()
         nn.utils.clip_grad_norm_(others, 1.0)
@@ -415,7 +416,7 @@ def main():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         for kind, values in recent.items():
-            values.append(each.detach()[kinds == kind].mean().item())
+            values += each.detach()[kinds == kind].tolist()
         state["step"] += 1
         state["place"] += 1
         state["tokens"] += int(((batch[2] == 1) | (batch[2] == 2)).sum())
@@ -423,7 +424,8 @@ def main():
         if state["step"] % 20 == 0:
             entry = {**state, "rate": rate}
             for kind, name in ((2, "loss"), (3, "echo")):
-                entry[name] = round(float(np.nanmean(recent[kind])), 4)
+                if recent[kind]:
+                    entry[name] = round(sum(recent[kind]) / len(recent[kind]), 4)
                 recent[kind] = []
             if state["step"] % 200 == 0:
                 entry["answers"], entry["all"] = validate(model, valid, amp)

@@ -15,7 +15,6 @@
 #include <sys/sysctl.h>
 #endif
 #if defined(__aarch64__) && defined(__linux__)
-#include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
 #if defined(__x86_64__) && defined(__GNUC__)

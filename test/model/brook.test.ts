@@ -30,7 +30,8 @@ const shareOf = (scores: Scores, task: Task): number => {
   return right / of
 }
 
-// What the card promises on the whole held-out split, less what 60 samples a task may miss by chance.
+// What the model is trained to reach on the whole held-out split, less what 60 samples of a task may
+// miss by chance.
 const least: [Task, number][] = [
   ['passage', 0.9],
   ['record', 0.9],

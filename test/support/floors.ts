@@ -19,7 +19,8 @@ const neverTogether: [string, string][] = [['text', 'tensor']]
 
 const libFloors = [
   ['native', 'options', 'errors'],
-  ['chat', 'grammar', 'sampling', 'builtin', 'hub'], // pure functions, data to data; the last two know only files
+  // Pure functions, data to data; the last two know only files.
+  ['chat', 'grammar', 'sampling', 'builtin', 'hub'],
   ['model', 'engine', 'events', 'generation', 'messages', 'request'],
   ['session'],
   ['adapters', 'embeddings', 'jobs', 'server', 'providers'],

@@ -6,24 +6,17 @@
 #include <string>
 #include <vector>
 
-#include "base/cpu.h"
 #include "base/thread-pool.h"
-#include "ops/cpu/table.h"
+#include "ops/device.h"
 #include "ops/memory.h"
-#include "ops/reference.h"
 
 namespace millrace {
 
 namespace {
 
 const Ops* table_of(const std::string& name) {
-#if defined(__x86_64__)
-  if (name == "avx2" && cpu().avx2) return &avx2::k_ops;
-  if (name == "avx512" && cpu().avx512) return &avx512::k_ops;
-#elif defined(__aarch64__)
-  if (name == "neon" && cpu().neon_dot) return &neon::k_ops;
-#endif
-  return name == "reference" ? &k_reference_ops : nullptr;
+  const auto device = open_cpu({1, name.c_str()});
+  return device.ok() ? &(*device)->ops() : nullptr;  // tables outlive devices
 }
 
 DType dtype_of(const std::string& name) {
@@ -35,8 +28,8 @@ DType dtype_of(const std::string& name) {
 // matmulTables(): string[], the fast tables of this processor
 Napi::Value matmul_tables(const Napi::CallbackInfo& info) {
   auto names = Napi::Array::New(info.Env());
-  for (const char* name : {"avx2", "avx512", "neon"})
-    if (table_of(name)) names.Set(names.Length(), name);
+  for (const std::string& name : cpu_tables())
+    if (name != "reference") names.Set(names.Length(), name);
   return names;
 }
 

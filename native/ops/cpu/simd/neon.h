@@ -57,8 +57,12 @@ struct V {
     const uint16x8_t wide = vmovl_u8(vld1_u8(static_cast<const uint8_t*>(p)));
     return {vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide))), vcvtq_f32_u32(vmovl_high_u16(wide))};
   }
-  static void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
-  static void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
+  static void prefetch(const void* p) {
+    asm volatile("prfm pldl1keep, %0" : : "Q"(*static_cast<const char*>(p)));
+  }
+  static void prefetch_far(const void* p) {
+    asm volatile("prfm pldl2keep, %0" : : "Q"(*static_cast<const char*>(p)));
+  }
 
   // Arithmetic.
   static f32 add(f32 a, f32 b) { return {vaddq_f32(a.low, b.low), vaddq_f32(a.high, b.high)}; }
@@ -179,13 +183,10 @@ struct V {
   static uint16x8_t load_halves(const void* p) {
     return vld1q_u16(static_cast<const uint16_t*>(p));
   }
-  // sum += the four products of each lane. Written out, for gcc refuses the intrinsic in a lambda.
+  // sum += the four products of each lane. Written out: gcc refuses the intrinsic in a lambda, and
+  // clang 14 declares it only where the whole file may use it.
   static void dot4(int32x4_t& sum, uint8x16_t codes, int8x16_t x) {
-#if defined(__clang__)
-    sum = vdotq_s32(sum, vreinterpretq_s8_u8(codes), x);
-#else
     asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(codes), "w"(x));
-#endif
   }
   static float32x4_t flipped(float32x4_t a, uint32x4_t sign) {
     return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), sign));
