@@ -33,7 +33,7 @@ export interface AttentionCall extends Where {
 }
 
 export const ops = probe<{
-  opsTables(): string[]
+  deviceTables(): string[]
   opsEmbed(
     call: Where & {
       dtype: string
@@ -82,7 +82,8 @@ export const ops = probe<{
   decodeRow(type: string, bytes: Uint8Array, n: number): Float32Array
 }>()
 
-export const tables = ops.opsTables()
+/** The tables of this processor and, where it was built, the host form of the CUDA kernels. */
+export const tables = ops.deviceTables()
 
 /** Half the distance between 1 and the next f32. */
 export const unit = 2 ** -24

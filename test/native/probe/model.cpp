@@ -3,6 +3,7 @@
 #include <numeric>
 #include <vector>
 
+#include "devices.h"
 #include "model/forward.h"
 #include "model/model.h"
 #include "probe.h"
@@ -42,7 +43,7 @@ Status run(const LogitsRequest& request, std::vector<float>& logits) {
   auto model = Model::open(request.path, {});
   TRY(model);
   const Config& config = (*model)->config();
-  auto device = open_cpu({request.threads, request.table.c_str()});
+  auto device = open_device(request.table, request.threads);
   TRY(device);
   auto weights = (*model)->weights(**device);
   TRY(weights);

@@ -6,18 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "base/thread-pool.h"
-#include "ops/device.h"
+#include "devices.h"
 #include "ops/memory.h"
+#include "probe.h"
 
 namespace millrace {
 
 namespace {
-
-const Ops* table_of(const std::string& name) {
-  const auto device = open_cpu({1, name.c_str()});
-  return device.ok() ? &(*device)->ops() : nullptr;  // tables outlive devices
-}
 
 DType dtype_of(const std::string& name) {
   for (const DTypeInfo& info : k_dtypes)
@@ -68,9 +63,10 @@ Napi::Value decode_values(const Napi::CallbackInfo& info) {
 
 // packedBytes(table, type, rows, cols): number
 Napi::Value packed_size(const Napi::CallbackInfo& info) {
-  const Ops* ops = table_of(info[0].As<Napi::String>());
-  const size_t size = ops->packed_bytes(dtype_of(info[1].As<Napi::String>()),
-                                        info[2].As<Napi::Number>(), info[3].As<Napi::Number>());
+  const auto device = open_device(info[0].As<Napi::String>(), 1);
+  if (!device.ok()) return throw_status(info.Env(), device.status());
+  const size_t size = device.value()->ops().packed_bytes(
+      dtype_of(info[1].As<Napi::String>()), info[2].As<Napi::Number>(), info[3].As<Napi::Number>());
   return Napi::Number::New(info.Env(), static_cast<double>(size));
 }
 
@@ -109,9 +105,9 @@ Loaded load(const Ops& ops, Napi::Object object, int cols, int n) {
 
 // matmul(table, threads, x: Float32Array, n, products: object[]): Float32Array[]
 Napi::Value multiply(const Napi::CallbackInfo& info) {
-  const Ops* ops = table_of(info[0].As<Napi::String>());
-  ThreadPool pool(info[1].As<Napi::Number>());
-  Queue queue(&pool);
+  auto device = open_device(info[0].As<Napi::String>(), info[1].As<Napi::Number>());
+  if (!device.ok()) return throw_status(info.Env(), device.status());
+  const Ops& ops = (*device)->ops();
   const auto x = info[2].As<Napi::Float32Array>();
   const auto list = info[4].As<Napi::Array>();
   MatmulArgs args{};
@@ -121,11 +117,13 @@ Napi::Value multiply(const Napi::CallbackInfo& info) {
   args.count = static_cast<int>(list.Length());
   std::vector<Loaded> loaded;
   for (uint32_t i = 0; i < list.Length(); i++) {
-    loaded.push_back(load(*ops, list.Get(i).As<Napi::Object>(), int(args.x_stride), args.n));
+    loaded.push_back(load(ops, list.Get(i).As<Napi::Object>(), int(args.x_stride), args.n));
     args.products[i] = loaded.back().product;
     args.products[i].out = loaded.back().out.data();
   }
-  ops->matmul(queue, args);
+  ops.matmul((*device)->queue(), args);
+  const Status status = (*device)->finish();
+  if (!status.ok()) return throw_status(info.Env(), status);
   auto outs = Napi::Array::New(info.Env());
   for (uint32_t i = 0; i < list.Length(); i++) {
     auto out = Napi::Float32Array::New(info.Env(), loaded[i].out.size());

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <vector>
 
-#include "ops/device.h"
+#include "devices.h"
 #include "probe.h"
 
 namespace millrace {
@@ -58,18 +58,27 @@ Weight read_weight(const Fields& fields) {
 template <class Body>
 Napi::Value on_device(const Napi::CallbackInfo& info, Body&& body) {
   const Fields fields(info[0]);
-  const std::string table = fields.text("table");
-  auto device = open_cpu({fields.number_or("threads", 1), table.c_str()});
+  auto device = open_device(fields.text("table"), fields.number_or("threads", 1));
   if (!device.ok()) return throw_status(info.Env(), device.status());
   body(**device, fields);
   const Status status = (*device)->finish();
   return status.ok() ? info.Env().Undefined() : throw_status(info.Env(), status);
 }
 
-Napi::Value ops_tables(const Napi::CallbackInfo& info) {
-  auto names = Napi::Array::New(info.Env());
-  for (const std::string& name : cpu_tables()) names.Set(names.Length(), name);
+Napi::Value names_of(Napi::Env env, const std::vector<std::string>& list) {
+  auto names = Napi::Array::New(env);
+  for (const std::string& name : list) names.Set(names.Length(), name);
   return names;
+}
+
+// opsTables(): string[], the tables of this processor
+Napi::Value ops_tables(const Napi::CallbackInfo& info) {
+  return names_of(info.Env(), cpu_tables());
+}
+
+// deviceTables(): string[], those and "cuda" where its host form was built
+Napi::Value device_table_names(const Napi::CallbackInfo& info) {
+  return names_of(info.Env(), device_tables());
 }
 
 // opsDevice({ table, threads }): what open_cpu opened.
@@ -262,6 +271,7 @@ void register_ops(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("opsTables", ops_tables);
+  add("deviceTables", device_table_names);
   add("opsDevice", ops_device);
   add("opsAlloc", ops_alloc);
   add("opsEmbed", ops_embed);

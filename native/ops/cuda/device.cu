@@ -1,0 +1,94 @@
+// The table that the library exports: operators.h over streams, behind the C border of plugin.h.
+
+#include <cstdio>
+
+#include "ops/cuda/operators.h"
+#include "ops/cuda/packed.h"
+#include "ops/plugin.h"
+
+namespace millrace::cuda {
+namespace {
+
+Stream& stream_of(void* device) { return *static_cast<Stream*>(device); }
+
+int report(const Status& status, char* message, size_t message_bytes) {
+  if (!status.ok()) std::snprintf(message, message_bytes, "%s", status.message().c_str());
+  return static_cast<int>(status.code());
+}
+
+int count(char* message, size_t message_bytes, int* count) {
+  auto found = Stream::count();
+  if (found.ok()) *count = *found;
+  return report(found.status(), message, message_bytes);
+}
+
+int open(int index, void** device, char* message, size_t message_bytes) {
+  auto stream = Stream::open(index);
+  if (stream.ok()) *device = stream->release();
+  return report(stream.status(), message, message_bytes);
+}
+
+void close(void* device) { std::unique_ptr<Stream>(&stream_of(device)).reset(); }
+
+void info(void* device, PluginInfo* info) {
+  const DeviceFacts facts = stream_of(device).facts();
+  std::snprintf(info->name, sizeof info->name, "%s", facts.name.c_str());
+  std::snprintf(info->platform, sizeof info->platform, "%s", facts.platform.c_str());
+  info->memory_bytes = facts.memory_bytes;
+  info->free_bytes = facts.free_bytes;
+}
+
+void* alloc(void* device, size_t size_bytes) { return stream_of(device).alloc(size_bytes); }
+void release(void* device, void* memory) { stream_of(device).release(memory); }
+
+int copy_in(void* device, void* to, const void* from, size_t size_bytes, char* message,
+            size_t message_bytes) {
+  return report(stream_of(device).copy_in(to, from, size_bytes), message, message_bytes);
+}
+int copy_out(void* device, void* to, const void* from, size_t size_bytes, char* message,
+             size_t message_bytes) {
+  return report(stream_of(device).copy_out(to, from, size_bytes), message, message_bytes);
+}
+int finish(void* device, char* message, size_t message_bytes) {
+  return report(stream_of(device).finish(), message, message_bytes);
+}
+
+template <auto operation, class Args>
+void run(void* device, const Args& args) {
+  operation(stream_of(device), args);
+}
+
+constexpr Plugin k_plugin = {
+    sizeof(Plugin),
+    plugin_layout(),
+    "cuda",
+    count,
+    open,
+    close,
+    info,
+    alloc,
+    release,
+    copy_in,
+    copy_out,
+    finish,
+    packed_bytes,
+    pack,
+    k_band,
+    kv_page_bytes,
+    run<embed, EmbedArgs>,
+    run<norm, NormArgs>,
+    run<matmul, MatmulArgs>,
+    run<rope, RopeArgs>,
+    run<store, StoreArgs>,
+    run<attention, AttentionArgs>,
+    run<gate, GateArgs>,
+    run<add, AddArgs>,
+    run<gather, GatherArgs>,
+};
+
+}  // namespace
+}  // namespace millrace::cuda
+
+extern "C" [[gnu::visibility("default")]] const millrace::Plugin* millrace_device_v1() {
+  return &millrace::cuda::k_plugin;
+}

@@ -1,0 +1,87 @@
+#pragma once
+// The CUDA C++ names that kernels use, for a host compiler: each thread is one of runner.h's.
+// Included by platform.h only.
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <source_location>
+
+#include "ops/cuda/host/runner.h"
+#include "tensor/half.h"
+
+#define __global__ static
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __restrict__ __restrict
+#define threadIdx (::millrace::simt::thread_index())
+#define blockIdx (::millrace::simt::block_index())
+#define blockDim (::millrace::simt::block_size())
+#define gridDim (::millrace::simt::grid_size())
+
+struct alignas(16) uint4 {
+  uint32_t x, y, z, w;
+};
+
+namespace millrace::cuda {
+
+using Where = std::source_location;
+
+inline void __syncthreads(const Where& where = Where::current()) { simt::meet_block(where); }
+inline void __syncwarp(const Where& where = Where::current()) {
+  simt::meet_warp(nullptr, nullptr, where);
+}
+
+inline char* shared_memory() { return simt::shared_memory(); }
+
+// Every lane reads the value of lane `source`; masks are full.
+template <class T>
+T shuffle(T value, int source, const Where& where = Where::current()) {
+  struct Args {
+    T given, taken;
+    int source;
+  } args{value, value, source};
+  simt::meet_warp(
+      [](void* const lanes[]) {
+        for (int i = 0; i < simt::k_lanes; ++i) {
+          auto* mine = static_cast<Args*>(lanes[i]);
+          mine->taken = static_cast<Args*>(lanes[mine->source % simt::k_lanes])->given;
+        }
+      },
+      &args, where);
+  return args.taken;
+}
+template <class T>
+T shuffle_xor(T value, int mask, const Where& where = Where::current()) {
+  return shuffle(value, simt::lane() ^ mask, where);
+}
+
+// One more visitor of a counter in global memory; the count before.
+inline unsigned count_visit(unsigned* counter) {
+  return std::atomic_ref(*counter).fetch_add(1, std::memory_order_acq_rel);
+}
+inline void fence_device() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+
+inline float exponential(float x) { return std::exp(x); }
+inline float reciprocal_root(float x) { return 1.0f / std::sqrt(x); }
+inline float f32_of_f16(uint16_t bits) { return f16_to_f32(bits); }
+inline uint16_t f16_of_f32(float value) { return f32_to_f16(value); }
+inline uint16_t bf16_of_f32(float value) { return f32_to_bf16(value); }
+inline float bf16_as_f32(uint16_t bits) { return bf16_to_f32(bits); }
+// Of two f16 in one word each.
+inline uint32_t subtract_pairs(uint32_t a, uint32_t b) {
+  const auto half = [&](int shift) -> uint32_t {
+    const float x = f16_to_f32(static_cast<uint16_t>(a >> shift));
+    return f32_to_f16(x - f16_to_f32(static_cast<uint16_t>(b >> shift)));
+  };
+  return half(0) | half(16) << 16;
+}
+inline float float_of_bits(uint32_t bits) { return std::bit_cast<float>(bits); }
+inline uint32_t bits_of_float(float value) { return std::bit_cast<uint32_t>(value); }
+
+}  // namespace millrace::cuda

@@ -1,0 +1,206 @@
+#include "ops/cuda/host/fiber.h"
+
+#include <cstdint>
+#include <cstdlib>
+
+#if MILLRACE_HAS_FIBERS
+#include <sys/mman.h>
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#elif defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace millrace::simt {
+namespace {
+
+constexpr size_t k_stack_bytes = 256 * 1024;  // touched pages only cost memory
+
+}  // namespace
+
+#if MILLRACE_HAS_FIBERS
+
+// Saves the registers that a callee must keep, then goes on where `to` was saved.
+extern "C" void millrace_switch(void** from, void* to);
+extern "C" void millrace_start();
+
+#if defined(__x86_64__)
+// System V: rbx, rbp, r12 to r15. A fresh stack holds entry in r12 and its argument in r13.
+asm(R"(
+.text
+.globl millrace_switch
+.hidden millrace_switch
+millrace_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.globl millrace_start
+.hidden millrace_start
+millrace_start:
+  movq %r13, %rdi
+  callq *%r12
+  ud2
+)");
+constexpr int k_saved_words = 7;  // six registers and the return address
+constexpr int k_return = 6, k_entry = 3, k_argument = 2;
+#else
+// AAPCS64: x19 to x30 and the low halves of v8 to v15. A fresh stack holds entry in x19 and its
+// argument in x20.
+asm(R"(
+.text
+.globl millrace_switch
+.hidden millrace_switch
+millrace_switch:
+  sub sp, sp, #160
+  stp x19, x20, [sp, #0]
+  stp x21, x22, [sp, #16]
+  stp x23, x24, [sp, #32]
+  stp x25, x26, [sp, #48]
+  stp x27, x28, [sp, #64]
+  stp x29, x30, [sp, #80]
+  stp d8, d9, [sp, #96]
+  stp d10, d11, [sp, #112]
+  stp d12, d13, [sp, #128]
+  stp d14, d15, [sp, #144]
+  mov x9, sp
+  str x9, [x0]
+  mov sp, x1
+  ldp x19, x20, [sp, #0]
+  ldp x21, x22, [sp, #16]
+  ldp x23, x24, [sp, #32]
+  ldp x25, x26, [sp, #48]
+  ldp x27, x28, [sp, #64]
+  ldp x29, x30, [sp, #80]
+  ldp d8, d9, [sp, #96]
+  ldp d10, d11, [sp, #112]
+  ldp d12, d13, [sp, #128]
+  ldp d14, d15, [sp, #144]
+  add sp, sp, #160
+  ret
+.globl millrace_start
+.hidden millrace_start
+millrace_start:
+  mov x0, x20
+  blr x19
+  brk #1
+)");
+constexpr int k_saved_words = 20;
+constexpr int k_return = 11, k_entry = 0, k_argument = 1;
+#endif
+
+struct Fiber::State {
+  char* stack = nullptr;
+  void* fiber_sp = nullptr;
+  void* scheduler_sp = nullptr;
+#if defined(__SANITIZE_ADDRESS__)
+  void* fiber_fake = nullptr;
+  void* scheduler_fake = nullptr;
+  const void* scheduler_bottom = nullptr;
+  size_t scheduler_bytes = 0;
+#elif defined(__SANITIZE_THREAD__)
+  void* fiber_tsan = nullptr;
+  void* scheduler_tsan = nullptr;
+#endif
+  void (*entry)(void*) = nullptr;
+  void* argument = nullptr;
+
+  // The first frame of every fiber.
+  static void begin(void* self) {
+    auto* state = static_cast<State*>(self);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(nullptr, &state->scheduler_bottom, &state->scheduler_bytes);
+#endif
+    state->entry(state->argument);
+    std::abort();  // entry must not return
+  }
+};
+
+Fiber::Fiber() : state_(std::make_unique<State>()) {
+  void* stack =
+      mmap(nullptr, k_stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (stack == MAP_FAILED) std::abort();  // tests only; nothing else could be said
+  state_->stack = static_cast<char*>(stack);
+}
+
+Fiber::~Fiber() {
+  if (!state_) return;
+#if defined(__SANITIZE_THREAD__)
+  if (state_->fiber_tsan) __tsan_destroy_fiber(state_->fiber_tsan);
+#endif
+  munmap(state_->stack, k_stack_bytes);
+}
+
+void Fiber::restart(void (*entry)(void*), void* argument) {
+  state_->entry = entry;
+  state_->argument = argument;
+  // The stack pointer after millrace_switch's return must be a multiple of 16 where a call is made.
+  auto** top = reinterpret_cast<void**>(state_->stack + k_stack_bytes - 64);
+  void** frame = top - k_saved_words;
+  for (int i = 0; i < k_saved_words; ++i) frame[i] = nullptr;
+  frame[k_return] = reinterpret_cast<void*>(&millrace_start);
+  frame[k_entry] = reinterpret_cast<void*>(&State::begin);
+  frame[k_argument] = state_.get();
+  state_->fiber_sp = frame;
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(state_->stack, k_stack_bytes);
+  state_->fiber_fake = nullptr;
+#elif defined(__SANITIZE_THREAD__)
+  if (state_->fiber_tsan) __tsan_destroy_fiber(state_->fiber_tsan);
+  state_->fiber_tsan = __tsan_create_fiber(0);
+#endif
+}
+
+void Fiber::resume() {
+  State& state = *state_;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(&state.scheduler_fake, state.stack, k_stack_bytes);
+#elif defined(__SANITIZE_THREAD__)
+  state.scheduler_tsan = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(state.fiber_tsan, 0);
+#endif
+  millrace_switch(&state.scheduler_sp, state.fiber_sp);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(state.scheduler_fake, nullptr, nullptr);
+#endif
+}
+
+void Fiber::suspend() {
+  State& state = *state_;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(&state.fiber_fake, state.scheduler_bottom, state.scheduler_bytes);
+#elif defined(__SANITIZE_THREAD__)
+  __tsan_switch_to_fiber(state.scheduler_tsan, 0);
+#endif
+  millrace_switch(&state.fiber_sp, state.scheduler_sp);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(state.fiber_fake, &state.scheduler_bottom,
+                                  &state.scheduler_bytes);
+#endif
+}
+
+#else
+
+struct Fiber::State {};
+Fiber::Fiber() = default;
+Fiber::~Fiber() = default;
+void Fiber::restart(void (*)(void*), void*) {}
+void Fiber::resume() { std::abort(); }
+void Fiber::suspend() { std::abort(); }
+
+#endif
+
+}  // namespace millrace::simt

@@ -1,0 +1,97 @@
+#pragma once
+// The host forms of ptx.cuh's instructions, with the fragment layouts of the PTX ISA 8.7, section
+// 9.7.14 (matrix instructions) and 9.7.9.25 (asynchronous copies). Same names, same arguments.
+
+#include "ops/cuda/host/cuda.h"
+
+namespace millrace::cuda {
+
+inline void check_aligned(const void* pointer, const Where& where) {
+  if (reinterpret_cast<uintptr_t>(pointer) % 16) simt::fault(where, "an address off 16 bytes");
+}
+
+// 16 bytes of global memory into shared memory, or zeros where `present` is false.
+inline void copy_async_16(void* to, const void* from, bool present,
+                          const Where& where = Where::current()) {
+  check_aligned(to, where);
+  if (present) check_aligned(from, where);
+  simt::copy_later(to, from, 16, !present);
+}
+inline void commit_copies() { simt::commit_copies(); }
+template <int n_left>
+inline void wait_copies(const Where& where = Where::current()) {
+  simt::wait_copies(n_left, where);
+}
+
+// Four 8x8 matrices of 16-bit values: lane l hands in the address of row l % 8 of matrix l / 8 and
+// gets the values 2 * (l % 4) and the next of row l / 4 of each.
+inline void load_matrices(uint32_t (&out)[4], const void* row,
+                          const Where& where = Where::current()) {
+  check_aligned(row, where);
+  struct Args {
+    const char* row;
+    uint32_t out[4];
+  } args{static_cast<const char*>(row), {}};
+  simt::meet_warp(
+      [](void* const lanes[]) {
+        for (int lane = 0; lane < simt::k_lanes; ++lane)
+          for (int matrix = 0; matrix < 4; ++matrix) {
+            const char* from = static_cast<Args*>(lanes[matrix * 8 + lane / 4])->row;
+            std::memcpy(&static_cast<Args*>(lanes[lane])->out[matrix], from + lane % 4 * 4, 4);
+          }
+      },
+      &args, where);
+  std::copy_n(args.out, 4, out);
+}
+
+// c[16, 8] += a[16, 16] * b[16, 8]. Of a, lane l holds rows l / 4 and l / 4 + 8, columns
+// 2 * (l % 4), + 1, and those + 8; of b columns l / 4, rows as a's columns; of c rows l / 4 and
+// l / 4 + 8, columns 2 * (l % 4) and the next.
+template <float (*as_f32)(uint16_t)>
+void multiply_fragments(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                        const Where& where) {
+  struct Args {
+    float* c;
+    uint32_t a[4], b[2];
+  } args{c, {a[0], a[1], a[2], a[3]}, {b0, b1}};
+  simt::meet_warp(
+      [](void* const lanes[]) {
+        float left[16][16], right[8][16];
+        for (int lane = 0; lane < simt::k_lanes; ++lane) {
+          const auto* mine = static_cast<const Args*>(lanes[lane]);
+          const int row = lane / 4, column = lane % 4 * 2;
+          for (int half = 0; half < 2; ++half) {
+            const auto value = [half](uint32_t pair) {
+              return as_f32(static_cast<uint16_t>(pair >> (16 * half)));
+            };
+            left[row][column + half] = value(mine->a[0]);
+            left[row + 8][column + half] = value(mine->a[1]);
+            left[row][column + 8 + half] = value(mine->a[2]);
+            left[row + 8][column + 8 + half] = value(mine->a[3]);
+            right[row][column + half] = value(mine->b[0]);
+            right[row][column + 8 + half] = value(mine->b[1]);
+          }
+        }
+        for (int lane = 0; lane < simt::k_lanes; ++lane) {
+          float* sums = static_cast<Args*>(lanes[lane])->c;
+          for (int i = 0; i < 4; ++i) {
+            const float* x = left[lane / 4 + i / 2 * 8];
+            const float* y = right[lane % 4 * 2 + i % 2];
+            float sum = 0;
+            for (int k = 0; k < 16; ++k) sum += x[k] * y[k];
+            sums[i] += sum;
+          }
+        }
+      },
+      &args, where);
+}
+inline void multiply_f16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                         const Where& where = Where::current()) {
+  multiply_fragments<f16_to_f32>(c, a, b0, b1, where);
+}
+inline void multiply_bf16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                          const Where& where = Where::current()) {
+  multiply_fragments<bf16_to_f32>(c, a, b0, b1, where);
+}
+
+}  // namespace millrace::cuda

@@ -1,0 +1,334 @@
+#include "ops/cuda/host/runner.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "ops/cuda/host/fiber.h"
+
+namespace millrace::simt {
+namespace {
+
+// A warp that could go on gives way to another once in so many meetings.
+constexpr unsigned k_give_way = 64;
+
+struct Copy {
+  char* to;
+  const char* from;  // null: zeros
+  size_t size_bytes;
+};
+
+enum class State { ready, at_block_barrier, at_warp_meeting, done };
+
+struct Thread {
+  Fiber fiber;
+  Index index;
+  int lane = 0;
+  State state = State::ready;
+  std::source_location where;
+  Together together = nullptr;
+  void* args = nullptr;
+  std::vector<std::vector<Copy>> groups;  // committed, oldest first
+  std::vector<Copy> open_group;
+};
+
+bool same_place(const std::source_location& a, const std::source_location& b) {
+  return a.line() == b.line() && a.column() == b.column() &&
+         std::strcmp(a.file_name(), b.file_name()) == 0;
+}
+
+std::string name_of_place(const std::source_location& where) {
+  const std::string path = where.file_name();
+  return path.substr(path.rfind('/') + 1) + ":" + std::to_string(where.line());
+}
+
+void land(const std::vector<Copy>& group) {
+  for (const Copy& copy : group) {
+    if (copy.from)
+      std::memcpy(copy.to, copy.from, copy.size_bytes);
+    else
+      std::memset(copy.to, 0, copy.size_bytes);
+  }
+}
+
+// The threads of one block, used again for the next one.
+class Block {
+ public:
+  Block(Index grid, Index size, size_t shared_bytes, const std::function<void()>& body,
+        const Schedule& schedule)
+      : grid_(grid),
+        size_(size),
+        body_(body),
+        schedule_(schedule),
+        shared_(shared_bytes + k_alignment),
+        threads_(size.x * size.y * size.z) {
+    auto address = reinterpret_cast<uintptr_t>(shared_.data());
+    shared_start_ = shared_.data() + (k_alignment - address % k_alignment) % k_alignment;
+    for (size_t i = 0; i < threads_.size(); ++i) {
+      const auto n = static_cast<unsigned>(i);
+      threads_[i].lane = static_cast<int>(n % k_lanes);
+      threads_[i].index = {n % size.x, n / size.x % size.y, n / size.x / size.y};
+    }
+    for (size_t warp = 0; warp * k_lanes < threads_.size(); ++warp) order_.push_back(warp);
+  }
+
+  // The fault of this block, "" when it ended well.
+  std::string run(Index index, uint64_t seed) {
+    index_ = index;
+    random_.seed(seed);
+    fault_.clear();
+    live_ = threads_.size();
+    std::memset(shared_start_, 0xff, shared_.size() - k_alignment);
+    for (Thread& thread : threads_) {
+      thread.state = State::ready;
+      thread.groups.clear();
+      thread.open_group.clear();
+      thread.fiber.restart(&Block::enter, this);
+    }
+    current_block = this;
+    while (live_ > 0 && fault_.empty()) {
+      std::shuffle(order_.begin(), order_.end(), random_);
+      bool moved = false;
+      for (const size_t warp : order_) {
+        moved |= run_warp(warp);
+        if (!fault_.empty()) break;
+      }
+      if (!fault_.empty() || live_ == 0) break;
+      moved |= open_barrier();
+      if (!moved && fault_.empty()) fault_ = "deadlock: " + describe_waiting();
+    }
+    current_block = nullptr;
+    return fault_;
+  }
+
+  // --- by the running fiber ---
+
+  Thread& current() { return *current_; }
+  const Index& index() const { return index_; }
+  const Index& size() const { return size_; }
+  const Index& grid() const { return grid_; }
+  char* shared() { return shared_start_; }
+
+  void stop_at(State state, const std::source_location& where) {
+    Thread& thread = *current_;
+    thread.state = state;
+    thread.where = where;
+    thread.fiber.suspend();
+  }
+
+  // Whether a seeded fault takes this site away; sites that are passed are collected.
+  bool skips(Site::Kind kind, const std::source_location& where) {
+    if (schedule_.sites) schedule_.sites->insert({kind, where.file_name(), where.line()});
+    const Site* skipped = schedule_.skipped;
+    return skipped && skipped->kind == kind && skipped->line == where.line() &&
+           skipped->file == where.file_name();
+  }
+
+  bool toss() { return random_() & 1; }
+  void set_fault(std::string message) {
+    if (fault_.empty()) fault_ = std::move(message);
+  }
+
+  static thread_local Block* current_block;
+
+ private:
+  static constexpr size_t k_alignment = 1024;  // what TMA's 128-byte swizzle asks for
+
+  static void enter(void* self) {
+    auto* block = static_cast<Block*>(self);
+    block->body_();
+    --block->live_;
+    block->stop_at(State::done, std::source_location::current());
+  }
+
+  // Runs the lanes of a warp until all of them wait; true if any ran or a meeting was held.
+  bool run_warp(size_t warp) {
+    const size_t first = warp * k_lanes;
+    const size_t count = std::min<size_t>(k_lanes, threads_.size() - first);
+    bool moved = false;
+    for (;;) {
+      const size_t start = random_() % count;
+      for (size_t i = 0; i < count; ++i) {
+        Thread& thread = threads_[first + (start + i) % count];
+        if (thread.state != State::ready) continue;
+        current_ = &thread;
+        thread.fiber.resume();
+        moved = true;
+        if (!fault_.empty()) return true;
+      }
+      if (!hold_meeting(&threads_[first], count)) return moved;
+      moved = true;
+      if (!fault_.empty() || random_() % k_give_way == 0) return true;
+    }
+  }
+
+  // Holds the warp's meeting if all lanes are at it. A lane that left or waits elsewhere for good
+  // is found as a deadlock, one that meets elsewhere here.
+  bool hold_meeting(Thread* lanes, size_t count) {
+    for (size_t i = 0; i < count; ++i)
+      if (lanes[i].state != State::at_warp_meeting) return false;
+    void* args[k_lanes] = {};
+    for (size_t i = 0; i < count; ++i) {
+      if (!same_place(lanes[i].where, lanes[0].where) || lanes[i].together != lanes[0].together) {
+        fault_ = "the lanes of a warp meet at " + name_of_place(lanes[0].where) + " and at " +
+                 name_of_place(lanes[i].where);
+        return true;
+      }
+      args[i] = lanes[i].args;
+    }
+    if (lanes[0].together) {
+      if (count != k_lanes) {
+        fault_ =
+            "a warp of " + std::to_string(count) + " lanes at " + name_of_place(lanes[0].where);
+        return true;
+      }
+      lanes[0].together(args);
+    }
+    for (size_t i = 0; i < count; ++i) lanes[i].state = State::ready;
+    return true;
+  }
+
+  // Opens the block's barrier if every thread that has not ended is at it.
+  bool open_barrier() {
+    const Thread* first = nullptr;
+    for (const Thread& thread : threads_) {
+      if (thread.state == State::done) continue;
+      if (thread.state != State::at_block_barrier) return false;
+      if (first && !same_place(first->where, thread.where)) {
+        fault_ = "the threads of a block meet at " + name_of_place(first->where) + " and at " +
+                 name_of_place(thread.where);
+        return true;
+      }
+      first = &thread;
+    }
+    for (Thread& thread : threads_)
+      if (thread.state == State::at_block_barrier) thread.state = State::ready;
+    return first != nullptr;
+  }
+
+  std::string describe_waiting() const {
+    std::set<std::string> places;
+    for (const Thread& thread : threads_)
+      if (thread.state != State::done) places.insert(name_of_place(thread.where));
+    std::string list;
+    for (const std::string& place : places) list += (list.empty() ? "" : ", ") + place;
+    return std::to_string(live_) + " threads wait at " + list;
+  }
+
+  Index grid_, size_, index_;
+  const std::function<void()>& body_;
+  const Schedule& schedule_;
+  std::vector<char> shared_;
+  char* shared_start_;
+  std::vector<Thread> threads_;
+  std::vector<size_t> order_;
+  std::mt19937_64 random_;
+  Thread* current_ = nullptr;
+  size_t live_ = 0;
+  std::string fault_;
+};
+
+thread_local Block* Block::current_block = nullptr;
+
+Block& here() { return *Block::current_block; }
+
+}  // namespace
+
+Status run(Index grid, Index block, size_t shared_bytes, const std::function<void()>& body,
+           const Schedule& schedule) {
+  const size_t n_threads = size_t{block.x} * block.y * block.z;
+  if (!MILLRACE_HAS_FIBERS)
+    return error(ErrorCode::unsupported, "the runner of kernels is not written for this processor");
+  if (n_threads == 0 || n_threads > k_max_block_threads)
+    return error(ErrorCode::internal, "Expected a block of 1..%u threads but found %zu",
+                 k_max_block_threads, n_threads);
+  if (shared_bytes > k_max_shared_bytes)
+    return error(ErrorCode::internal, "Expected at most %zu bytes of shared memory but found %zu",
+                 k_max_shared_bytes, shared_bytes);
+  const size_t n_blocks = size_t{grid.x} * grid.y * grid.z;
+  std::vector<size_t> order(n_blocks);
+  for (size_t i = 0; i < n_blocks; ++i) order[i] = i;
+  std::mt19937_64 random(schedule.seed);
+  std::shuffle(order.begin(), order.end(), random);
+
+  std::atomic<size_t> next{0};
+  std::mutex fault_mutex;
+  std::string fault;
+  const auto work = [&] {
+    Block one(grid, block, shared_bytes, body, schedule);
+    for (size_t i = next++; i < n_blocks; i = next++) {
+      const auto n = static_cast<unsigned>(order[i]);
+      const std::string found = one.run({n % grid.x, n / grid.x % grid.y, n / grid.x / grid.y},
+                                        schedule.seed * 0x9e3779b97f4a7c15u + n);
+      if (found.empty()) continue;
+      const std::lock_guard lock(fault_mutex);
+      if (fault.empty()) fault = found;
+      next = n_blocks;
+    }
+  };
+  // Sites are collected without a lock.
+  const size_t workers = schedule.sites ? 1 : static_cast<size_t>(schedule.os_threads);
+  std::vector<std::thread> helpers;
+  for (size_t i = 1; i < std::min(workers, n_blocks); ++i) helpers.emplace_back(work);
+  work();
+  for (std::thread& helper : helpers) helper.join();
+  return fault.empty() ? Status() : Status(ErrorCode::internal, fault);
+}
+
+const Index& thread_index() { return here().current().index; }
+const Index& block_index() { return here().index(); }
+const Index& block_size() { return here().size(); }
+const Index& grid_size() { return here().grid(); }
+int lane() { return here().current().lane; }
+char* shared_memory() { return here().shared(); }
+
+void meet_block(const std::source_location& where) {
+  Block& block = here();
+  if (!block.skips(Site::Kind::barrier, where)) block.stop_at(State::at_block_barrier, where);
+}
+
+void meet_warp(Together together, void* args, const std::source_location& where) {
+  Block& block = here();
+  // Only a barrier without an operation can be left out: the others carry values.
+  if (!together && block.skips(Site::Kind::barrier, where)) return;
+  block.current().together = together;
+  block.current().args = args;
+  block.stop_at(State::at_warp_meeting, where);
+}
+
+void copy_later(void* to, const void* from, size_t size_bytes, bool zero) {
+  const Copy copy{static_cast<char*>(to), zero ? nullptr : static_cast<const char*>(from),
+                  size_bytes};
+  if (here().toss())
+    land({copy});
+  else
+    here().current().open_group.push_back(copy);
+}
+
+void commit_copies() {
+  Thread& thread = here().current();
+  thread.groups.push_back(std::move(thread.open_group));
+  thread.open_group.clear();
+}
+
+void wait_copies(int groups_left, const std::source_location& where) {
+  if (here().skips(Site::Kind::wait, where)) return;
+  auto& groups = here().current().groups;
+  while (groups.size() > static_cast<size_t>(groups_left)) {
+    land(groups.front());
+    groups.erase(groups.begin());
+  }
+}
+
+void fault(const std::source_location& where, const char* what) {
+  Block& block = here();
+  block.set_fault(std::string(what) + " at " + name_of_place(where));
+  block.stop_at(State::done, where);
+  std::abort();  // a faulted block is not resumed
+}
+
+}  // namespace millrace::simt

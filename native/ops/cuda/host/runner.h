@@ -1,0 +1,80 @@
+#pragma once
+// Runs a CUDA kernel on the CPU so that its races show. Every CUDA thread is a fiber; a block runs
+// on one OS thread. The rules that make it find bugs and not only run:
+//  - Barriers and every warp-wide operation are meetings: lanes that meet at different source
+//    lines, a lane that left, a meeting that can never be complete are faults.
+//  - The order of warps is adversarial: one warp runs as far ahead as barriers let it, in an order
+//    drawn from the seed; blocks start in a drawn order.
+//  - An asynchronous copy lands at once or only at the wait that covers it, by the toss of a coin.
+//  - Shared memory starts as 0xff (NaN in every float type), and is as large as was asked for.
+// What it cannot see: the memory model (a missing fence), bank conflicts, time.
+// Threads: run() may be called by any thread; one Schedule by one thread at a time.
+
+#include <cstdint>
+#include <functional>
+#include <set>
+#include <source_location>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace millrace::simt {
+
+struct Index {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+// A meeting or wait in a kernel's source.
+struct Site {
+  enum class Kind { barrier, wait } kind = Kind::barrier;
+  std::string file;
+  unsigned line = 0;
+  bool operator<(const Site& other) const {
+    return std::tie(kind, file, line) < std::tie(other.kind, other.file, other.line);
+  }
+};
+
+// How to run, and what was seen.
+struct Schedule {
+  uint64_t seed = 1;
+  int os_threads = 1;
+  const Site* skipped = nullptr;    // a fault to seed: this barrier or wait is not there
+  std::set<Site>* sites = nullptr;  // where to collect the sites that were passed
+};
+
+constexpr size_t k_max_shared_bytes = 227 * 1024;  // per block on sm_90, GPU.md section 0
+constexpr unsigned k_max_block_threads = 1024;
+
+// Runs body once per thread of grid x block. The first fault ends the run: code `internal`, the
+// message says what and where.
+Status run(Index grid, Index block, size_t shared_bytes, const std::function<void()>& body,
+           const Schedule& schedule);
+
+// --- what a running kernel asks, through cuda.h and ptx.h ---------------------------------------
+
+constexpr int k_lanes = 32;
+
+// The operation of a warp-wide meeting, run once when all lanes are there; args[lane] is what lane
+// handed in.
+using Together = void (*)(void* const args[k_lanes]);
+
+const Index& thread_index();
+const Index& block_index();
+const Index& block_size();
+const Index& grid_size();
+int lane();
+char* shared_memory();
+
+void meet_block(const std::source_location& where);
+void meet_warp(Together together, void* args, const std::source_location& where);
+
+// Asynchronous copies of the calling thread, in committed groups.
+void copy_later(void* to, const void* from, size_t size_bytes, bool zero);
+void commit_copies();
+void wait_copies(int groups_left, const std::source_location& where);
+
+// Ends the run with a fault of the calling thread.
+[[noreturn]] void fault(const std::source_location& where, const char* what);
+
+}  // namespace millrace::simt

@@ -1,0 +1,128 @@
+// A device made of host memory, on which the runner executes the kernels.
+
+#include "ops/cuda/stream.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "base/cpu.h"
+#include "ops/cuda/launch.h"
+
+namespace millrace::cuda {
+
+struct Stream::State {
+  Status error;
+  std::vector<std::unique_ptr<char[]>> staged;
+  void* workspace = nullptr;
+  size_t workspace_bytes = 0;
+  unsigned* counters = nullptr;
+  size_t n_counters = 0;
+  uint64_t launches = 0;
+};
+
+Stream::Stream() : state_(std::make_unique<State>()) {}
+Stream::~Stream() {
+  release(state_->workspace);
+  release(state_->counters);
+}
+
+Result<int> Stream::count() { return 1; }
+
+Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
+  if (device_index != 0)
+    return error(ErrorCode::not_found, "Expected a device below 1 but found %d", device_index);
+  return std::unique_ptr<Stream>(new Stream());
+}
+
+DeviceFacts Stream::facts() const {
+  return {"host form of the CUDA kernels", "runner", cpu().memory_bytes, free_memory_bytes(),
+          simt::k_max_shared_bytes};
+}
+
+void* Stream::alloc(size_t size_bytes) {
+  constexpr size_t k_alignment = 256;
+  const size_t rounded = (size_bytes + k_alignment) / k_alignment * k_alignment;
+  if (rounded < size_bytes) return nullptr;
+#if defined(_WIN32)
+  void* memory = nullptr;  // no runner there
+#else
+  void* memory = std::aligned_alloc(k_alignment, rounded);
+#endif
+  if (memory) std::memset(memory, 0, rounded);
+  return memory;
+}
+
+void Stream::release(void* memory) { std::free(memory); }
+
+Status Stream::copy_in(void* to, const void* from, size_t size_bytes) {
+  std::memcpy(to, from, size_bytes);
+  return {};
+}
+Status Stream::copy_out(void* to, const void* from, size_t size_bytes) {
+  return copy_in(to, from, size_bytes);
+}
+
+const void* Stream::stage(const void* from, size_t size_bytes) {
+  auto copy = std::make_unique<char[]>(size_bytes);
+  if (size_bytes) std::memcpy(copy.get(), from, size_bytes);
+  state_->staged.push_back(std::move(copy));
+  return state_->staged.back().get();
+}
+
+// NaN in every float type, so that a kernel that reads what it did not write shows.
+void* Stream::workspace(size_t size_bytes) {
+  if (size_bytes > state_->workspace_bytes) {
+    release(state_->workspace);
+    state_->workspace = alloc(size_bytes);
+    state_->workspace_bytes = state_->workspace ? size_bytes : 0;
+  }
+  if (!state_->workspace) {
+    fail(error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for a kernel's workspace",
+               size_bytes));
+    return nullptr;
+  }
+  std::memset(state_->workspace, 0xff, state_->workspace_bytes);
+  return state_->workspace;
+}
+
+unsigned* Stream::counters(size_t count) {
+  if (count > state_->n_counters) {
+    release(state_->counters);
+    state_->counters = static_cast<unsigned*>(alloc(count * sizeof(unsigned)));
+    state_->n_counters = count;
+  }
+  return state_->counters;
+}
+
+void Stream::fail(Status status) {
+  if (state_->error.ok()) state_->error = std::move(status);
+}
+
+Status Stream::finish() {
+  state_->staged.clear();
+  for (size_t i = 0; i < state_->n_counters; ++i) {
+    if (state_->counters[i] != 0)
+      fail(error(ErrorCode::internal, "counter %zu was left at %u", i, state_->counters[i]));
+    state_->counters[i] = 0;
+  }
+  return std::exchange(state_->error, Status());
+}
+
+simt::Schedule& host_schedule() {
+  static simt::Schedule schedule;
+  return schedule;
+}
+
+void run_on_host(Stream& stream, Grid grid, int threads, size_t shared_bytes,
+                 const std::function<void()>& body) {
+  simt::Schedule schedule = host_schedule();
+  schedule.seed = schedule.seed * 1000003 + stream.state().launches++;
+  const simt::Index blocks{static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
+                           static_cast<unsigned>(grid.z)};
+  const Status status =
+      simt::run(blocks, {static_cast<unsigned>(threads), 1, 1}, shared_bytes, body, schedule);
+  if (!status.ok()) stream.fail(status);
+}
+
+}  // namespace millrace::cuda

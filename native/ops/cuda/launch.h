@@ -1,0 +1,21 @@
+#pragma once
+// launch(stream, kernel, grid, threads, shared_bytes, params): a kernel takes one plain struct.
+
+#include "ops/cuda/platform.h"
+#include "ops/cuda/stream.h"
+
+namespace millrace::cuda {
+
+struct Grid {
+  int x = 1, y = 1, z = 1;
+};
+
+inline int divide_up(int64_t n, int by) { return static_cast<int>((n + by - 1) / by); }
+
+}  // namespace millrace::cuda
+
+#if defined(__CUDACC__)
+#include "ops/cuda/launch.cuh"
+#else
+#include "ops/cuda/host/launch.h"
+#endif

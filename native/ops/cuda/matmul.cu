@@ -1,0 +1,416 @@
+// Matrix products on tensor cores: out = x * transpose(w). The weight's rows are the 16 rows of
+// mma.m16n8k16, the tokens its 8 columns, so that few tokens waste nothing. A block makes
+// bands x 16 rows for groups x 8 tokens; its warps take one slice of the columns each and are added
+// in order. The slices depend on the number of columns alone and every warp walks its slice in
+// steps of 16, whatever bands and groups are: a token's result has the same bits in every batch.
+//
+// Weights of 16 bits meet activations rounded to their own type. Quantized weights are integers,
+// exact in f16, times a scale that is applied in f32; they meet activations in f16. A row of f16
+// activations is first scaled by a power of two that puts its largest value below 2^15.
+
+#include "ops/cuda/launch.h"
+#include "ops/cuda/operators.h"
+#include "ops/cuda/reduce.cuh"
+#include "ops/cuda/unpack.cuh"
+
+namespace millrace::cuda {
+namespace {
+
+constexpr int k_warps = 8;
+constexpr int k_threads = k_warps * k_warp;
+constexpr int k_step = 16;                            // columns of one mma
+constexpr int k_group = 8;                            // tokens of one mma
+constexpr int k_sum_columns = 16;                     // columns of one entry of x_sums
+constexpr int k_chunk_halves = 8;                     // of one copy of 16 bytes
+constexpr int k_chunks = k_columns / k_chunk_halves;  // of a token in a tile
+
+// --- the input, once for all products -----------------------------------------------------------
+
+struct Prepared {
+  const uint16_t* x;    // [n, padded], f16 or bf16
+  const float* x_unit;  // [n], what the integers of a row are worth: a power of two
+  const float* x_sums;  // [n, padded / 16], of what x holds
+};
+
+struct PrepareParams {
+  const float* x;
+  int64_t x_stride;
+  int cols, padded;
+  bool bf16;
+  uint16_t* out;
+  float *unit, *sums;
+};
+
+constexpr uint32_t k_exponent_bias = 127;
+constexpr uint32_t k_top_exponent = 14;  // of the largest value of a scaled row
+
+// 2^(14 - floor(log2(largest))), and its inverse by the sign.
+__device__ __forceinline__ float power_for(float largest, int sign) {
+  const int exponent =
+      static_cast<int>(bits_of_float(largest) >> 23) - static_cast<int>(k_exponent_bias);
+  const int wanted = largest > 0 ? sign * (static_cast<int>(k_top_exponent) - exponent) : 0;
+  const int bounded = wanted > 126 ? 126 : wanted < -126 ? -126 : wanted;
+  return float_of_bits(static_cast<uint32_t>(bounded + static_cast<int>(k_exponent_bias)) << 23);
+}
+
+__global__ void __launch_bounds__(k_threads)
+    prepare_kernel(const __grid_constant__ PrepareParams params) {
+  auto* parts = reinterpret_cast<float*>(shared_memory());
+  const int64_t token = blockIdx.x;
+  const float* x = params.x + token * params.x_stride;
+  float largest = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < params.cols; i += k_threads)
+    largest = fmaxf(largest, fabsf(x[i]));
+  largest = max_of_warp(largest);
+  if (lane_of_thread() == 0) parts[warp_of_thread()] = largest;
+  __syncthreads();
+  for (int i = 0; i < k_warps; ++i) largest = fmaxf(largest, parts[i]);
+  const float power = params.bf16 ? 1.0f : power_for(largest, 1);
+  if (threadIdx.x == 0) params.unit[token] = params.bf16 ? 1.0f : power_for(largest, -1);
+
+  const int sums = params.padded / k_sum_columns;
+  for (int s = static_cast<int>(threadIdx.x); s < sums; s += k_threads) {
+    float sum = 0;
+    for (int i = s * k_sum_columns; i < (s + 1) * k_sum_columns; ++i) {
+      const float value = i < params.cols ? x[i] * power : 0.0f;
+      const uint16_t bits = params.bf16 ? bf16_of_f32(value) : f16_of_f32(value);
+      params.out[token * params.padded + i] = bits;
+      sum += params.bf16 ? bf16_as_f32(bits) : f32_of_f16(bits);
+    }
+    params.sums[token * sums + s] = sum;
+  }
+}
+
+// Null members after an error.
+Prepared prepare(Stream& stream, const MatmulArgs& args, int padded, bool bf16) {
+  const auto n = static_cast<size_t>(args.n), width = static_cast<size_t>(padded);
+  const size_t x_bytes = n * width * sizeof(uint16_t);  // a multiple of 128 bytes
+  const size_t sums_bytes = n * width / k_sum_columns * sizeof(float);
+  auto* memory = static_cast<char*>(stream.workspace(x_bytes + sums_bytes + n * sizeof(float)));
+  if (!memory) return {};
+  auto* x = reinterpret_cast<uint16_t*>(memory);
+  auto* sums = reinterpret_cast<float*>(memory + x_bytes);
+  auto* unit = reinterpret_cast<float*>(memory + x_bytes + sums_bytes);
+  const int cols = args.products[0].weight.cols;
+  launch(stream, prepare_kernel, {args.n}, k_threads, k_warps * sizeof(float),
+         PrepareParams{args.x, args.x_stride, cols, padded, bf16, x, unit, sums});
+  return {x, unit, sums};
+}
+
+// --- the product --------------------------------------------------------------------------------
+
+struct MatmulParams {
+  const char* weight;
+  Prepared in;
+  const float* bias;
+  float* out;
+  int64_t out_stride;
+  int n, rows;
+  int tiles;  // of 64 columns
+  bool bf16_scales;
+};
+
+template <int groups>
+constexpr int k_stages = groups >= 8 ? 2 : 3;  // tiles of x in flight or in use
+
+template <int groups>
+constexpr size_t k_x_tile_bytes = size_t{groups} * k_group* k_columns * sizeof(uint16_t);
+
+template <int bands, int groups>
+constexpr size_t shared_bytes() {
+  const size_t stages = k_warps * k_stages<groups> * k_x_tile_bytes<groups>;
+  const size_t parts = sizeof(float) * k_warps * bands * k_band * groups * k_group;
+  return stages > parts ? stages : parts;
+}
+
+// Where chunk c of a token lies: rows of 128 bytes, chunks turned by the token so that the eight
+// rows of a matrix meet different banks.
+__device__ __forceinline__ char* chunk_of(char* tile, int token, int chunk) {
+  return tile + token * (k_chunks * 16) + ((chunk ^ (token % k_chunks)) * 16);
+}
+
+// Starts the copy of a tile of x by one warp; tokens beyond the last become zeros.
+template <int groups>
+__device__ __forceinline__ void copy_x(const MatmulParams& params, int tile, int first_token,
+                                       char* to) {
+  const int padded = params.tiles * k_columns;
+  for (int i = lane_of_thread(); i < groups * k_group * k_chunks; i += k_warp) {
+    const int token = i / k_chunks, chunk = i % k_chunks;
+    const bool present = tile < params.tiles && first_token + token < params.n;
+    const int64_t at = present ? static_cast<int64_t>(first_token + token) * padded +
+                                     tile * k_columns + chunk * k_chunk_halves
+                               : 0;
+    copy_async_16(chunk_of(to, token, chunk), params.in.x + at, present);
+  }
+  commit_copies();
+}
+
+template <Packing packing, bool bf16>
+__device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                         uint32_t b1) {
+  if constexpr (bf16)
+    multiply_bf16(c, a, b0, b1);
+  else
+    multiply_f16(c, a, b0, b1);
+}
+
+// What a warp adds up: rows lane / 4 and + 8 of each band, tokens 2 * (lane % 4) and the next of
+// each group.
+template <int bands, int groups>
+struct Sums {
+  float of[bands][groups][4] = {};
+};
+
+// The sums of x that an offset multiplies: this lane's two tokens of a group.
+struct TokenSums {
+  float of[2];
+};
+template <int sub>
+__device__ __forceinline__ TokenSums sums_of_x(const MatmulParams& params, int tile, int first,
+                                               int token) {
+  TokenSums sums;
+  for (int i = 0; i < 2; ++i) {
+    const int one = token + i < params.n ? token + i : params.n - 1;  // the rest is not written
+    const int64_t row = static_cast<int64_t>(one) * params.tiles * (k_columns / k_sum_columns);
+    const float* from =
+        params.in.x_sums + row + tile * (k_columns / k_sum_columns) + first / k_sum_columns;
+    sums.of[i] = sub == 32 ? from[0] + from[1] : from[0];
+  }
+  return sums;
+}
+
+// Half a tile, 32 columns: two steps.
+template <Packing packing, bool bf16, int bands, int groups>
+__device__ __forceinline__ void multiply_half(const MatmulParams& params, int tile, int half,
+                                              int first_token, const Raw<packing> (&raw)[bands],
+                                              const char* const (&scales)[bands], char* x,
+                                              Sums<bands, groups>& sums) {
+  constexpr int k_half = k_columns / 2;
+  constexpr bool plain = packing.codes == Codes::halves;
+  constexpr int subs = plain ? 1 : k_half / packing.sub;  // in half a tile
+  const int lane = lane_of_thread();
+  uint32_t a[bands][2][4];
+  Scale scale[bands][subs][2];
+  for (int m = 0; m < bands; ++m) {
+    for (int step = 0; step < 2; ++step) unpack<packing>(raw[m], half * 2 + step, a[m][step]);
+    if constexpr (!plain) {
+      const int first_sub = (tile * k_columns + half * k_half) % packing.tile / packing.sub;
+      for (int s = 0; s < subs; ++s)
+        for (int side = 0; side < 2; ++side)
+          scale[m][s][side] =
+              scale_of<packing>(scales[m], first_sub + s, lane / 4 + side * 8, params.bf16_scales);
+    }
+  }
+  for (int g = 0; g < groups; ++g) {
+    uint32_t b[4];
+    load_matrices(b, chunk_of(x, g * k_group + lane % 8, half * 4 + lane / 8));
+    for (int m = 0; m < bands; ++m) {
+      float(&sum)[4] = sums.of[m][g];
+      if constexpr (plain) {
+        multiply<packing, bf16>(sum, a[m][0], b[0], b[1]);
+        multiply<packing, bf16>(sum, a[m][1], b[2], b[3]);
+      } else {
+        for (int s = 0; s < subs; ++s) {
+          float part[4] = {};
+          multiply<packing, bf16>(part, a[m][s], b[2 * s], b[2 * s + 1]);
+          if constexpr (subs == 1) multiply<packing, bf16>(part, a[m][1], b[2], b[3]);
+          for (int i = 0; i < 4; ++i) sum[i] += scale[m][s][i / 2].scale * part[i];
+          if constexpr (packing.offset) {
+            const TokenSums of_x =
+                sums_of_x<packing.sub>(params, tile, half * k_half + s * packing.sub,
+                                       first_token + g * k_group + lane % 4 * 2);
+            for (int i = 0; i < 4; ++i) sum[i] -= scale[m][s][i / 2].offset * of_x.of[i % 2];
+          }
+        }
+      }
+    }
+  }
+}
+
+template <Packing packing, bool bf16, int bands, int groups>
+__global__ void __launch_bounds__(k_threads)
+    matmul_kernel(const __grid_constant__ MatmulParams params) {
+  constexpr int stages = k_stages<groups>;
+  constexpr int sets = packing.tile / k_columns;  // of codes in a tile of the packed form
+  const int warp = warp_of_thread(), lane = lane_of_thread();
+  const int first_band = static_cast<int>(blockIdx.x) * bands;
+  const int first_token = static_cast<int>(blockIdx.y) * groups * k_group;
+  const int first = static_cast<int>(static_cast<int64_t>(params.tiles) * warp / k_warps);
+  const int last = static_cast<int>(static_cast<int64_t>(params.tiles) * (warp + 1) / k_warps);
+  const int n_bands = (params.rows + k_band - 1) / k_band;
+  const int64_t band_bytes = static_cast<int64_t>(params.tiles / sets) * packing.tile_bytes();
+  char* buffers = shared_memory() + warp * stages * k_x_tile_bytes<groups>;
+
+  // A band beyond the last repeats it; what it gives is not written.
+  const auto band_of = [&](int m) {
+    const int band = first_band + m < n_bands ? first_band + m : n_bands - 1;
+    return params.weight + band * band_bytes;
+  };
+  const auto load = [&](int tile, Raw<packing>(&raw)[bands]) {
+    for (int m = 0; m < bands; ++m)
+      raw[m].load(band_of(m) + static_cast<int64_t>(tile / sets) * packing.tile_bytes() +
+                  tile % sets * packing.code_bytes());
+  };
+
+  Sums<bands, groups> sums;
+  Raw<packing> raw[bands], next[bands];
+  if (first < last) load(first, next);
+  for (int i = 0; i < stages - 1; ++i)
+    copy_x<groups>(params, first + i < last ? first + i : params.tiles, first_token,
+                   buffers + i * k_x_tile_bytes<groups>);
+  for (int tile = first; tile < last; ++tile) {
+    for (int m = 0; m < bands; ++m) raw[m] = next[m];
+    if (tile + 1 < last) load(tile + 1, next);
+    const char* scales[bands];
+    for (int m = 0; m < bands; ++m)
+      scales[m] = band_of(m) + static_cast<int64_t>(tile / sets) * packing.tile_bytes() +
+                  sets * packing.code_bytes();
+    wait_copies<stages - 2>();
+    __syncwarp();  // the tile is whole, and nobody reads the buffer that is filled next
+    const int ahead = tile + stages - 1;
+    copy_x<groups>(params, ahead < last ? ahead : params.tiles, first_token,
+                   buffers + (ahead - first) % stages * k_x_tile_bytes<groups>);
+    char* x = buffers + (tile - first) % stages * k_x_tile_bytes<groups>;
+    for (int half = 0; half < 2; ++half)
+      multiply_half<packing, bf16, bands, groups>(params, tile, half, first_token, raw, scales, x,
+                                                  sums);
+  }
+  wait_copies<0>();
+
+  // The slices are added in order; their parts take the place of x.
+  constexpr int rows_of_block = bands * k_band, tokens_of_block = groups * k_group;
+  auto* parts = reinterpret_cast<float*>(shared_memory());
+  __syncthreads();
+  for (int m = 0; m < bands; ++m)
+    for (int g = 0; g < groups; ++g)
+      for (int i = 0; i < 4; ++i) {
+        const int row = m * k_band + lane / 4 + i / 2 * 8;
+        const int token = g * k_group + lane % 4 * 2 + i % 2;
+        parts[(warp * tokens_of_block + token) * rows_of_block + row] = sums.of[m][g][i];
+      }
+  __syncthreads();
+  for (int i = static_cast<int>(threadIdx.x); i < rows_of_block * tokens_of_block; i += k_threads) {
+    const int row = first_band * k_band + i % rows_of_block;
+    const int token = first_token + i / rows_of_block;
+    if (row >= params.rows || token >= params.n) continue;
+    float sum = 0;
+    for (int w = 0; w < k_warps; ++w) sum += parts[w * tokens_of_block * rows_of_block + i];
+    params.out[token * params.out_stride + row] =
+        sum * params.in.x_unit[token] + (params.bias ? params.bias[row] : 0.0f);
+  }
+}
+
+template <Packing packing, bool bf16, int bands, int groups>
+void launch_shape(Stream& stream, const MatmulParams& params) {
+  launch(stream, matmul_kernel<packing, bf16, bands, groups>,
+         {divide_up(params.rows, bands * k_band), divide_up(params.n, groups * k_group)}, k_threads,
+         shared_bytes<bands, groups>(), params);
+}
+
+template <Packing packing, bool bf16>
+void launch_for_batch(Stream& stream, const MatmulParams& params) {
+  if (params.n <= 8) return launch_shape<packing, bf16, 1, 1>(stream, params);
+  if (params.n <= 16) return launch_shape<packing, bf16, 1, 2>(stream, params);
+  if (params.n <= 64 || stream.facts().shared_bytes < shared_bytes<4, 8>())
+    return launch_shape<packing, bf16, 2, 4>(stream, params);
+  launch_shape<packing, bf16, 4, 8>(stream, params);
+}
+
+// --- f32 weights: one warp per row and up to k_float_tokens tokens, without tensor cores
+// ----------
+
+constexpr int k_float_tokens = 8;
+
+struct FloatParams {
+  Product product;
+  const float* x;
+  int64_t x_stride;
+  int n;
+};
+
+__global__ void __launch_bounds__(k_threads)
+    matmul_f32_kernel(const __grid_constant__ FloatParams params) {
+  const Weight& weight = params.product.weight;
+  const int row = static_cast<int>(blockIdx.x) * k_warps + warp_of_thread();
+  if (row >= weight.rows) return;  // the whole warp
+  const auto* w = reinterpret_cast<const float*>(static_cast<const char*>(weight.data) +
+                                                 row * weight.row_bytes);
+  const int first = static_cast<int>(blockIdx.y) * k_float_tokens;
+  const int count = params.n - first < k_float_tokens ? params.n - first : k_float_tokens;
+  float sums[k_float_tokens] = {};
+  for (int i = lane_of_thread(); i < weight.cols; i += k_warp) {
+    const float value = w[i];
+    for (int t = 0; t < k_float_tokens; ++t)
+      if (t < count) sums[t] += value * params.x[(first + t) * params.x_stride + i];
+  }
+  for (int t = 0; t < k_float_tokens; ++t) {
+    const float sum = sum_of_warp(sums[t]);
+    if (t < count && lane_of_thread() == 0)
+      params.product.out[(first + t) * params.product.out_stride + row] =
+          sum + (params.product.bias ? params.product.bias[row] : 0.0f);
+  }
+}
+
+void multiply_f32(Stream& stream, const MatmulArgs& args, const Product& product) {
+  FloatParams params{product, args.x, args.x_stride, args.n};
+  if (!params.product.out_stride) params.product.out_stride = product.weight.rows;
+  launch(stream, matmul_f32_kernel,
+         {divide_up(product.weight.rows, k_warps), divide_up(args.n, k_float_tokens)}, k_threads, 0,
+         params);
+}
+
+template <class Block>
+void multiply_packed(Stream& stream, const MatmulParams& params) {
+  if constexpr (std::is_same_v<Block, F32> || std::is_same_v<Block, I8> ||
+                std::is_same_v<Block, I32>)
+    stream.fail(error(ErrorCode::internal, "no packed form of this type"));
+  else
+    launch_for_batch<packing_of<Block>(), std::is_same_v<Block, Bf16>>(stream, params);
+}
+
+}  // namespace
+
+void matmul(Stream& stream, const MatmulArgs& args) {
+  const int cols = args.products[0].weight.cols;
+  const int tiles = divide_up(cols, k_columns);
+  Prepared prepared[2] = {};  // f16, bf16
+  for (int i = 0; i < args.count; ++i) {
+    const Product& product = args.products[i];
+    const DType dtype = product.weight.dtype;
+    if (dtype == DType::f32) {
+      multiply_f32(stream, args, product);
+      continue;
+    }
+    if (product.weight.layout != Weight::Layout::packed)
+      return stream.fail(error(ErrorCode::internal,
+                               "Expected a packed %s weight for this device but found a plain one",
+                               info_of(dtype).name));
+    const bool bf16 = dtype == DType::bf16;
+    Prepared& in = prepared[bf16];
+    // One form at a time lives in the workspace; models do not mix them in one product.
+    if (!in.x) {
+      in = prepare(stream, args, tiles * k_columns, bf16);
+      prepared[!bf16] = {};
+    }
+    if (!in.x) return;
+    const MatmulParams params{static_cast<const char*>(product.weight.data),
+                              in,
+                              product.bias,
+                              product.out,
+                              product.out_stride ? product.out_stride : product.weight.rows,
+                              args.n,
+                              product.weight.rows,
+                              tiles,
+                              dtype == DType::mxfp4};
+    switch (dtype) {
+#define ROW(id, Block, name, gguf_id, values, bytes) \
+  case DType::id:                                    \
+    multiply_packed<Block>(stream, params);          \
+    break;
+      MILLRACE_FOR_EACH_DTYPE(ROW)
+#undef ROW
+    }
+  }
+}
+
+}  // namespace millrace::cuda

@@ -1,0 +1,34 @@
+#pragma once
+// Sums over a warp and over a block, in one order.
+
+#include "ops/cuda/platform.h"
+
+namespace millrace::cuda {
+
+// The sum of all lanes, in every lane.
+__device__ __forceinline__ float sum_of_warp(float value) {
+  for (int mask = k_warp / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
+  return value;
+}
+
+__device__ __forceinline__ float max_of_warp(float value) {
+  for (int mask = k_warp / 2; mask > 0; mask /= 2) {
+    const float other = shuffle_xor(value, mask);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
+// The sum of all threads, in every thread. `parts` is shared memory for one float per warp; it may
+// be used again after the next barrier of the block.
+template <int warps>
+__device__ __forceinline__ float sum_of_block(float value, float* parts) {
+  value = sum_of_warp(value);
+  if (lane_of_thread() == 0) parts[warp_of_thread()] = value;
+  __syncthreads();
+  float sum = 0;
+  for (int i = 0; i < warps; ++i) sum += parts[i];
+  return sum;
+}
+
+}  // namespace millrace::cuda

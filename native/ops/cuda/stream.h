@@ -1,0 +1,54 @@
+#pragma once
+// One device's memory and its one queue of kernels and copies. stream.cu implements it over the
+// CUDA runtime, host/stream.cpp over the runner of kernels.
+// Threads: one at a time; release() by any thread.
+
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+
+namespace millrace::cuda {
+
+struct DeviceFacts {
+  std::string name;      // "NVIDIA H200"
+  std::string platform;  // "cuda 13.0, compute capability 9.0"
+  size_t memory_bytes = 0;
+  size_t free_bytes = 0;    // as seen when asked
+  size_t shared_bytes = 0;  // that one block may have
+};
+
+class Stream {
+ public:
+  static Result<int> count();  // devices of this machine; an error says why there are none
+  static Result<std::unique_ptr<Stream>> open(int device_index);
+  ~Stream();
+
+  DeviceFacts facts() const;
+  void* alloc(size_t size_bytes);  // zeroed, 256-byte aligned; null when refused
+  void release(void* memory);
+  // Copies in the stream's order; both return when the host memory may be used again.
+  Status copy_in(void* to, const void* from, size_t size_bytes);
+  Status copy_out(void* to, const void* from, size_t size_bytes);
+
+  // Small host arrays that kernels read (page tables, positions): the device's copy, valid until
+  // finish(). Null after an error.
+  const void* stage(const void* from, size_t size_bytes);
+  // Device memory of one operator; the next operator may overwrite it. Null when refused, with the
+  // error recorded.
+  void* workspace(size_t size_bytes);
+  // Counters that are zero whenever no kernel runs: who counts sets them back.
+  unsigned* counters(size_t count);
+
+  void fail(Status status);  // keeps the first one
+  Status finish();           // waits; the first error since the last call
+
+  struct State;
+  State& state() { return *state_; }
+
+ private:
+  Stream();
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace millrace::cuda

@@ -1,0 +1,108 @@
+#include "ops/plugin.h"
+
+#include "base/thread-pool.h"
+
+namespace millrace {
+namespace {
+
+constexpr size_t k_message_bytes = 512;
+
+Status status_from(int code, const char* message) {
+  return code == 0 ? Status() : Status(static_cast<ErrorCode>(code), message);
+}
+
+// The open device of a library. Buffers hold it, so it closes after the last of them.
+struct Opened {
+  const Plugin* plugin = nullptr;
+  void* device = nullptr;
+
+  ~Opened() {
+    if (device) plugin->close(device);
+  }
+};
+
+// Operators are given a Queue; this one knows where its device is.
+class PluginQueue : public Queue {
+ public:
+  PluginQueue(ThreadPool* pool, const Opened& opened) : Queue(pool), opened_(opened) {}
+
+  template <auto member, class Args>
+  static void run(Queue& queue, const Args& args) {
+    const Opened& opened = static_cast<PluginQueue&>(queue).opened_;
+    (opened.plugin->*member)(opened.device, args);
+  }
+
+ private:
+  const Opened& opened_;
+};
+
+Ops ops_of(const Plugin& plugin) {
+  return {plugin.name,
+          plugin.packed_bytes,
+          plugin.pack,
+          plugin.pack_rows,
+          plugin.kv_page_bytes,
+          PluginQueue::run<&Plugin::embed, EmbedArgs>,
+          PluginQueue::run<&Plugin::norm, NormArgs>,
+          PluginQueue::run<&Plugin::matmul, MatmulArgs>,
+          PluginQueue::run<&Plugin::rope, RopeArgs>,
+          PluginQueue::run<&Plugin::store, StoreArgs>,
+          PluginQueue::run<&Plugin::attention, AttentionArgs>,
+          PluginQueue::run<&Plugin::gate, GateArgs>,
+          PluginQueue::run<&Plugin::add, AddArgs>,
+          PluginQueue::run<&Plugin::gather, GatherArgs>};
+}
+
+class PluginDevice : public Device {
+ public:
+  explicit PluginDevice(std::shared_ptr<Opened> opened)
+      : opened_(std::move(opened)),
+        ops_(ops_of(*opened_->plugin)),
+        pool_(1),
+        queue_(&pool_, *opened_) {}
+
+  DeviceInfo info() const override {
+    PluginInfo found{};
+    opened_->plugin->info(opened_->device, &found);
+    return {found.name, ops_.name, 1, found.memory_bytes, found.free_bytes};
+  }
+  const Ops& ops() const override { return ops_; }
+  Queue& queue() override { return queue_; }
+
+  Result<Buffer> alloc(size_t size_bytes, const char* what) override {
+    void* memory = opened_->plugin->alloc(opened_->device, size_bytes);
+    if (!memory)
+      return error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for %s", size_bytes, what);
+    const auto release = [opened = opened_](void* p) {
+      opened->plugin->release(opened->device, p);
+    };
+    return Buffer({memory, release}, size_bytes);
+  }
+
+  Status finish() override {
+    char message[k_message_bytes] = "";
+    const int code = opened_->plugin->finish(opened_->device, message, sizeof message);
+    Status own = queue_.take_error();
+    return own.ok() ? status_from(code, message) : own;
+  }
+
+ private:
+  std::shared_ptr<Opened> opened_;
+  Ops ops_;
+  ThreadPool pool_;
+  PluginQueue queue_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<Device>> open_plugin(const Plugin* plugin, int index) {
+  if (!plugin || plugin->size_bytes != sizeof(Plugin) || plugin->layout != plugin_layout())
+    return error(ErrorCode::unsupported, "the device library was built for another version");
+  auto opened = std::make_shared<Opened>();
+  opened->plugin = plugin;
+  char message[k_message_bytes] = "";
+  TRY(status_from(plugin->open(index, &opened->device, message, sizeof message), message));
+  return std::shared_ptr<Device>(std::make_shared<PluginDevice>(std::move(opened)));
+}
+
+}  // namespace millrace

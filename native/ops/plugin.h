@@ -1,0 +1,74 @@
+#pragma once
+// The C border to a device library that is built apart and loaded when present: one exported
+// function that gives a table of functions. Built together with the addon and refused when it was
+// not: `size_bytes` and `layout` must match. Functions do not throw; what can fail returns an
+// ErrorCode as int and puts a message in the caller's buffer. Operators return nothing: the first
+// error is kept by the device and reported by finish, as in ops.h.
+// Threads: as device.h says of Device.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "ops/device.h"
+
+namespace millrace {
+
+struct PluginInfo {
+  char name[128];
+  char platform[128];
+  uint64_t memory_bytes;
+  uint64_t free_bytes;
+};
+
+struct Plugin {
+  size_t size_bytes;  // of this struct
+  uint64_t layout;    // plugin_layout() of the build that made it
+  const char* name;   // of the operator table: "cuda"
+
+  int (*count)(char* message, size_t message_bytes, int* count);  // devices of this machine
+  int (*open)(int index, void** device, char* message, size_t message_bytes);
+  void (*close)(void* device);
+  void (*info)(void* device, PluginInfo* info);
+  void* (*alloc)(void* device, size_t size_bytes);  // zeroed; null when refused
+  void (*release)(void* device, void* memory);
+  int (*copy_in)(void* device, void* to, const void* from, size_t size_bytes, char* message,
+                 size_t message_bytes);
+  int (*copy_out)(void* device, void* to, const void* from, size_t size_bytes, char* message,
+                  size_t message_bytes);
+  int (*finish)(void* device, char* message, size_t message_bytes);
+
+  size_t (*packed_bytes)(DType dtype, int rows, int cols);
+  void (*pack)(const Weight& plain, void* packed, int first_row, int n_rows);
+  int pack_rows;
+  size_t (*kv_page_bytes)(const KvShape& shape);
+
+  void (*embed)(void* device, const EmbedArgs& args);
+  void (*norm)(void* device, const NormArgs& args);
+  void (*matmul)(void* device, const MatmulArgs& args);
+  void (*rope)(void* device, const RopeArgs& args);
+  void (*store)(void* device, const StoreArgs& args);
+  void (*attention)(void* device, const AttentionArgs& args);
+  void (*gate)(void* device, const GateArgs& args);
+  void (*add)(void* device, const AddArgs& args);
+  void (*gather)(void* device, const GatherArgs& args);
+};
+
+// A number that changes with the sizes of everything that crosses the border.
+constexpr uint64_t plugin_layout() {
+  uint64_t hash = 1469598103934665603u;
+  for (const size_t size :
+       {sizeof(PluginInfo), sizeof(Weight), sizeof(KvShape), sizeof(EmbedArgs), sizeof(NormArgs),
+        sizeof(MatmulArgs), sizeof(RopeArgs), sizeof(StoreArgs), sizeof(AttentionArgs),
+        sizeof(GateArgs), sizeof(AddArgs), sizeof(GatherArgs), std::size(k_dtypes)})
+    hash = (hash ^ size) * 1099511628211u;
+  return hash;
+}
+
+// A device of a library's table. The table outlives the device.
+Result<std::shared_ptr<Device>> open_plugin(const Plugin* plugin, int index);
+
+}  // namespace millrace
+
+// What the library exports: its one symbol.
+extern "C" const millrace::Plugin* millrace_device_v1();
