@@ -25,6 +25,8 @@ export interface AttentionCall extends Where {
   scale: number
   window?: number
   softCap?: number
+  /** A fault: attention reads the pages that lie so many after the right ones. */
+  pageShift?: number
   /** Every byte of the cache before the first step. */
   fill?: number
   sequences: Sequence[]

@@ -193,24 +193,26 @@ __device__ void join_partials(const View& view, int line) {
   write_out(view, line, all);
 }
 
-// True in every thread of the block that is the last of its tile and kv head to come here.
-__device__ bool came_last(const AttentionParams& params, const Tile& tile, int* flag) {
+// True in every thread of the block that is the last of its tile and kv head to come here. The flag
+// says that others are left, not that none is: what shared memory holds at first (in the runner all
+// ones) must not pass for a yes.
+__device__ bool came_last(const AttentionParams& params, const Tile& tile, int* others_left) {
   fence_device();
   __syncthreads();
   if (threadIdx.x == 0) {
     unsigned* counter = params.counters + blockIdx.x * gridDim.y + blockIdx.y;
     const bool last = count_visit(counter) + 1 == static_cast<unsigned>(tile.n_ranges);
     if (last) *counter = 0;
-    *flag = last;
+    *others_left = !last;
   }
   __syncthreads();
   fence_device();
-  return *flag != 0;
+  return *others_left == 0;
 }
 
 struct Shared {
   float *queries, *keys, *values;
-  int* flag;
+  int* others_left;
 
   __device__ static Shared of(int head_dim) {
     auto* queries = reinterpret_cast<float*>(shared_memory());
@@ -265,7 +267,7 @@ __global__ void __launch_bounds__(k_threads)
     else
       write_partial(view, line, all[i]);
   }
-  if (whole || !came_last(params, tile, shared.flag)) return;
+  if (whole || !came_last(params, tile, shared.others_left)) return;
   for (int line = warp_of_thread(); line < tile.n_lines; line += k_warps)
     join_partials<n_values>(view, line);
 }

@@ -129,14 +129,15 @@ __device__ __forceinline__ char* chunk_of(char* tile, int token, int chunk) {
   return tile + token * (k_chunks * 16) + ((chunk ^ (token % k_chunks)) * 16);
 }
 
-// Starts the copy of a tile of x by one warp; tokens beyond the last become zeros.
+// Starts the copy of a tile of x by one warp; tokens beyond the last become zeros. A tile from
+// `end` on is an empty group, so that waits count alike to the last tile.
 template <int groups>
-__device__ __forceinline__ void copy_x(const MatmulParams& params, int tile, int first_token,
-                                       char* to) {
+__device__ __forceinline__ void copy_x(const MatmulParams& params, int tile, int end,
+                                       int first_token, char* to) {
   const int padded = params.tiles * k_columns;
-  for (int i = lane_of_thread(); i < groups * k_group * k_chunks; i += k_warp) {
+  for (int i = lane_of_thread(); tile < end && i < groups * k_group * k_chunks; i += k_warp) {
     const int token = i / k_chunks, chunk = i % k_chunks;
-    const bool present = tile < params.tiles && first_token + token < params.n;
+    const bool present = first_token + token < params.n;
     const int64_t at = present ? static_cast<int64_t>(first_token + token) * padded +
                                      tile * k_columns + chunk * k_chunk_halves
                                : 0;
@@ -256,8 +257,7 @@ __global__ void __launch_bounds__(k_threads)
   Raw<packing> raw[bands], next[bands];
   if (first < last) load(first, next);
   for (int i = 0; i < stages - 1; ++i)
-    copy_x<groups>(params, first + i < last ? first + i : params.tiles, first_token,
-                   buffers + i * k_x_tile_bytes<groups>);
+    copy_x<groups>(params, first + i, last, first_token, buffers + i * k_x_tile_bytes<groups>);
   for (int tile = first; tile < last; ++tile) {
     for (int m = 0; m < bands; ++m) raw[m] = next[m];
     if (tile + 1 < last) load(tile + 1, next);
@@ -266,16 +266,15 @@ __global__ void __launch_bounds__(k_threads)
       scales[m] = band_of(m) + static_cast<int64_t>(tile / sets) * packing.tile_bytes() +
                   sets * packing.code_bytes();
     wait_copies<stages - 2>();
-    __syncwarp();  // the tile is whole, and nobody reads the buffer that is filled next
+    order_warp();  // the tile is whole, and nobody reads the buffer that is filled next
     const int ahead = tile + stages - 1;
-    copy_x<groups>(params, ahead < last ? ahead : params.tiles, first_token,
+    copy_x<groups>(params, ahead, last, first_token,
                    buffers + (ahead - first) % stages * k_x_tile_bytes<groups>);
     char* x = buffers + (tile - first) % stages * k_x_tile_bytes<groups>;
     for (int half = 0; half < 2; ++half)
       multiply_half<packing, bf16, bands, groups>(params, tile, half, first_token, raw, scales, x,
                                                   sums);
   }
-  wait_copies<0>();
 
   // The slices are added in order; their parts take the place of x.
   constexpr int rows_of_block = bands * k_band, tokens_of_block = groups * k_group;

@@ -14,6 +14,8 @@ __device__ __forceinline__ char* shared_memory() {
   return bytes;
 }
 
+__device__ __forceinline__ void order_warp() { __syncwarp(); }
+
 template <class T>
 __device__ __forceinline__ T shuffle(T value, int source) {
   return __shfl_sync(0xffffffffu, value, source);

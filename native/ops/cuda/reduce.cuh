@@ -11,11 +11,9 @@ __device__ __forceinline__ float sum_of_warp(float value) {
   return value;
 }
 
+// The largest of all lanes, in every lane; NaN counts as nothing, so that all lanes agree.
 __device__ __forceinline__ float max_of_warp(float value) {
-  for (int mask = k_warp / 2; mask > 0; mask /= 2) {
-    const float other = shuffle_xor(value, mask);
-    value = other > value ? other : value;
-  }
+  for (int mask = k_warp / 2; mask > 0; mask /= 2) value = fmaxf(value, shuffle_xor(value, mask));
   return value;
 }
 

@@ -202,8 +202,9 @@ std::vector<Cached> read_sequences(const Fields& f, int q_dim, int page_tokens) 
 }
 
 // One step: gathers the spans' rows into a batch, stores, attends, and scatters the outputs.
+// Attention is told pages that lie `page_shift` after the right ones.
 void run_step(Device& device, AttentionArgs attention, std::vector<Cached>& sequences,
-              const int32_t* spans, int n_spans) {
+              const int32_t* spans, int n_spans, int page_shift, int n_pages) {
   const KvShape& shape = attention.cache.shape;
   const auto q_dim = static_cast<size_t>(attention.heads * shape.head_dim);
   const auto kv_dim = static_cast<size_t>(shape.kv_heads * shape.head_dim);
@@ -227,7 +228,11 @@ void run_step(Device& device, AttentionArgs attention, std::vector<Cached>& sequ
   attention.q_stride = attention.out_stride = static_cast<int64_t>(q_dim);
   attention.spans = batch.data();
   attention.n_spans = n_spans;
+  for (Cached& s : sequences)
+    for (int32_t& page : s.pages) page = (page + page_shift) % n_pages;
   device.ops().attention(device.queue(), attention);
+  for (Cached& s : sequences)
+    for (int32_t& page : s.pages) page = (page + n_pages - page_shift) % n_pages;
   spans -= 3 * n_spans;
   for (int i = 0; i < n_spans; ++i, spans += 3)
     std::memcpy(
@@ -259,7 +264,8 @@ Napi::Value ops_attention(const Napi::CallbackInfo& info) {
     const Napi::Array steps = f.array("steps");
     for (uint32_t i = 0; i < steps.Length(); ++i) {
       const auto spans = steps.Get(i).As<Napi::Int32Array>();
-      run_step(device, args, sequences, spans.Data(), static_cast<int>(spans.ElementLength() / 3));
+      run_step(device, args, sequences, spans.Data(), static_cast<int>(spans.ElementLength() / 3),
+               f.number_or("pageShift", 0), static_cast<int>(n_pages));
     }
   });
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <vector>
 
 #if MILLRACE_HAS_FIBERS
 #include <sys/mman.h>
@@ -21,6 +22,32 @@ constexpr size_t k_stack_bytes = 256 * 1024;  // touched pages only cost memory
 }  // namespace
 
 #if MILLRACE_HAS_FIBERS
+
+namespace {
+
+// Stacks of this OS thread that no fiber has: a launch needs hundreds, and mapping them anew would
+// take longer than most kernels.
+struct Stacks {
+  std::vector<char*> free;
+
+  ~Stacks() {
+    for (char* stack : free) munmap(stack, k_stack_bytes);
+  }
+  char* take() {
+    if (free.empty()) {
+      void* stack =
+          mmap(nullptr, k_stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (stack == MAP_FAILED) std::abort();  // tests only; nothing else could be said
+      return static_cast<char*>(stack);
+    }
+    char* stack = free.back();
+    free.pop_back();
+    return stack;
+  }
+};
+thread_local Stacks stacks;
+
+}  // namespace
 
 // Saves the registers that a callee must keep, then goes on where `to` was saved.
 extern "C" void millrace_switch(void** from, void* to);
@@ -129,19 +156,14 @@ struct Fiber::State {
   }
 };
 
-Fiber::Fiber() : state_(std::make_unique<State>()) {
-  void* stack =
-      mmap(nullptr, k_stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (stack == MAP_FAILED) std::abort();  // tests only; nothing else could be said
-  state_->stack = static_cast<char*>(stack);
-}
+Fiber::Fiber() : state_(std::make_unique<State>()) { state_->stack = stacks.take(); }
 
 Fiber::~Fiber() {
   if (!state_) return;
 #if defined(__SANITIZE_THREAD__)
   if (state_->fiber_tsan) __tsan_destroy_fiber(state_->fiber_tsan);
 #endif
-  munmap(state_->stack, k_stack_bytes);
+  stacks.free.push_back(state_->stack);
 }
 
 void Fiber::restart(void (*entry)(void*), void* argument) {

@@ -15,6 +15,10 @@ namespace {
 
 // A warp that could go on gives way to another once in so many meetings.
 constexpr unsigned k_give_way = 64;
+// Warps are left out of a round half of the time.
+constexpr unsigned k_left_out = 2;
+// Blocks that are under way at a time, on one OS thread.
+constexpr size_t k_resident = 6;
 
 struct Copy {
   char* to;
@@ -55,6 +59,15 @@ void land(const std::vector<Copy>& group) {
   }
 }
 
+void land_all(Thread& thread) {
+  for (auto& group : thread.groups) {
+    land(group);
+    group.clear();  // it stays in the list, for waits count groups
+  }
+  land(thread.open_group);
+  thread.open_group.clear();
+}
+
 // The threads of one block, used again for the next one.
 class Block {
  public:
@@ -76,8 +89,7 @@ class Block {
     for (size_t warp = 0; warp * k_lanes < threads_.size(); ++warp) order_.push_back(warp);
   }
 
-  // The fault of this block, "" when it ended well.
-  std::string run(Index index, uint64_t seed) {
+  void start(Index index, uint64_t seed) {
     index_ = index;
     random_.seed(seed);
     fault_.clear();
@@ -89,21 +101,26 @@ class Block {
       thread.open_group.clear();
       thread.fiber.restart(&Block::enter, this);
     }
-    current_block = this;
-    while (live_ > 0 && fault_.empty()) {
-      std::shuffle(order_.begin(), order_.end(), random_);
-      bool moved = false;
-      for (const size_t warp : order_) {
-        moved |= run_warp(warp);
-        if (!fault_.empty()) break;
-      }
-      if (!fault_.empty() || live_ == 0) break;
-      moved |= open_barrier();
-      if (!moved && fault_.empty()) fault_ = "deadlock: " + describe_waiting();
-    }
-    current_block = nullptr;
-    return fault_;
   }
+
+  // Some of the warps, as far as they go, in a drawn order; false when the block has ended.
+  bool step() {
+    current_block = this;
+    std::shuffle(order_.begin(), order_.end(), random_);
+    bool moved = false;
+    for (const size_t warp : order_) {
+      if (!fault_.empty()) break;
+      const bool left_out = random_() % k_left_out == 0;
+      moved |= left_out || run_warp(warp);
+    }
+    if (fault_.empty() && live_ > 0) moved |= open_barrier();
+    if (!moved && fault_.empty() && live_ > 0) fault_ = "deadlock: " + describe_waiting();
+    current_block = nullptr;
+    return fault_.empty() && live_ > 0;
+  }
+
+  // What went wrong, "" if nothing did.
+  const std::string& found() const { return fault_; }
 
   // --- by the running fiber ---
 
@@ -117,6 +134,7 @@ class Block {
     Thread& thread = *current_;
     thread.state = state;
     thread.where = where;
+    if (state == State::at_block_barrier && toss()) land_all(thread);
     thread.fiber.suspend();
   }
 
@@ -258,23 +276,40 @@ Status run(Index grid, Index block, size_t shared_bytes, const std::function<voi
   std::atomic<size_t> next{0};
   std::mutex fault_mutex;
   std::string fault;
-  const auto work = [&] {
-    Block one(grid, block, shared_bytes, body, schedule);
-    for (size_t i = next++; i < n_blocks; i = next++) {
-      const auto n = static_cast<unsigned>(order[i]);
-      const std::string found = one.run({n % grid.x, n / grid.x % grid.y, n / grid.x / grid.y},
-                                        schedule.seed * 0x9e3779b97f4a7c15u + n);
-      if (found.empty()) continue;
-      const std::lock_guard lock(fault_mutex);
-      if (fault.empty()) fault = found;
-      next = n_blocks;
+  const auto work = [&](uint64_t worker) {
+    // Blocks are taken from the list as others end, and stepped in a drawn order.
+    std::vector<std::unique_ptr<Block>> idle, resident;
+    for (size_t i = 0; i < std::min(k_resident, n_blocks); ++i)
+      idle.push_back(std::make_unique<Block>(grid, block, shared_bytes, body, schedule));
+    std::mt19937_64 draw(schedule.seed + worker);
+    for (;;) {
+      while (!idle.empty()) {
+        const size_t i = next++;
+        if (i >= n_blocks) break;
+        const auto n = static_cast<unsigned>(order[i]);
+        idle.back()->start({n % grid.x, n / grid.x % grid.y, n / grid.x / grid.y},
+                           schedule.seed * 0x9e3779b97f4a7c15u + n);
+        resident.push_back(std::move(idle.back()));
+        idle.pop_back();
+      }
+      if (resident.empty()) return;
+      std::swap(resident[draw() % resident.size()], resident.back());
+      if (resident.back()->step()) continue;
+      if (!resident.back()->found().empty()) {
+        const std::lock_guard lock(fault_mutex);
+        if (fault.empty()) fault = resident.back()->found();
+        next = n_blocks;
+        return;
+      }
+      idle.push_back(std::move(resident.back()));
+      resident.pop_back();
     }
   };
   // Sites are collected without a lock.
   const size_t workers = schedule.sites ? 1 : static_cast<size_t>(schedule.os_threads);
   std::vector<std::thread> helpers;
-  for (size_t i = 1; i < std::min(workers, n_blocks); ++i) helpers.emplace_back(work);
-  work();
+  for (size_t i = 1; i < std::min(workers, n_blocks); ++i) helpers.emplace_back(work, i);
+  work(0);
   for (std::thread& helper : helpers) helper.join();
   return fault.empty() ? Status() : Status(ErrorCode::internal, fault);
 }

@@ -4,8 +4,9 @@
 //  - Barriers and every warp-wide operation are meetings: lanes that meet at different source
 //    lines, a lane that left, a meeting that can never be complete are faults.
 //  - The order of warps is adversarial: one warp runs as far ahead as barriers let it, in an order
-//    drawn from the seed; blocks start in a drawn order.
-//  - An asynchronous copy lands at once or only at the wait that covers it, by the toss of a coin.
+//    drawn from the seed; a few blocks are under way at a time and take turns in a drawn order.
+//  - An asynchronous copy lands at once, at a later barrier of the block, or only at the wait that
+//    covers it, by the toss of a coin.
 //  - Shared memory starts as 0xff (NaN in every float type), and is as large as was asked for.
 // What it cannot see: the memory model (a missing fence), bank conflicts, time.
 // Threads: run() may be called by any thread; one Schedule by one thread at a time.

@@ -1,0 +1,318 @@
+// The CUDA kernels in their host form: the runner's own rules, matmul against float64, the same
+// bits under every schedule, and seeded faults that must be found. The other operators are tested
+// with the tables of the CPU, in the files of their names.
+
+import { afterEach, describe, expect, test } from 'vitest'
+import { type AttentionCall, normals, ops, sameBits, tables, unit } from '../../support/ops.js'
+import { probe } from '../../support/probe.js'
+
+interface Site {
+  kind: 'barrier' | 'wait'
+  file: string
+  line: number
+}
+interface Product {
+  type: string
+  rows: number
+  weight: Uint8Array
+  packed: boolean
+  bias?: Float32Array
+}
+
+const native = probe<{
+  cudaSchedule(seed: number, osThreads: number): void
+  cudaSites(collect: boolean): Site[]
+  cudaSkip(site?: Site): void
+  cudaRun(kernel: string, seed: number, threads: number, sharedBytes: number): string
+  cudaSharedStart(): Uint8Array
+  matmulTypes(): { name: string; block: number }[]
+  packedBytes(table: string, type: string, rows: number, cols: number): number
+  matmul(
+    table: string,
+    threads: number,
+    x: Float32Array,
+    n: number,
+    products: Product[],
+  ): Float32Array[]
+}>()
+
+const built = tables.includes('cuda')
+const seeds = Array.from({ length: 20 }, (_, i) => i + 1)
+
+afterEach(() => {
+  if (!built) return
+  native.cudaSchedule(1, 1)
+  native.cudaSkip()
+  native.cudaSites(false)
+})
+
+describe.skipIf(!built)('the runner of kernels', () => {
+  const found = (kernel: string): string[] =>
+    seeds.map((seed) => native.cudaRun(kernel, seed, 64, 256))
+
+  test('runs a right kernel to its end under every schedule', () => {
+    expect(found('none').every((message) => message === '')).toBe(true)
+  })
+
+  test.each([
+    ['lanes of a warp meet at two places', /^the lanes of a warp meet at cuda\.cpp:\d+ and at/],
+    ['threads of a block meet at two places', /^the threads of a block meet at cuda\.cpp:\d+ and/],
+    ['a lane leaves before its warp meets', /^deadlock: 31 threads wait at cuda\.cpp:\d+$/],
+    [
+      'one warp waits for the block, the other for a lane that does',
+      /^deadlock: 64 threads wait at cuda\.cpp:\d+, cuda\.cpp:\d+$/,
+    ],
+    ['a copy to an odd address', /^an address off 16 bytes at cuda\.cpp:\d+$/],
+  ])('finds that %s', (kernel, message) => {
+    for (const one of found(kernel)) expect(one).toMatch(message)
+  })
+
+  test('refuses more shared memory or threads than a device has', () => {
+    expect(native.cudaRun('none', 1, 64, 300_000)).toBe(
+      'Expected at most 232448 bytes of shared memory but found 300000',
+    )
+    expect(native.cudaRun('none', 1, 2000, 0)).toBe(
+      'Expected a block of 1..1024 threads but found 2000',
+    )
+  })
+
+  test('starts a block with NaN in its shared memory', () => {
+    expect([...native.cudaSharedStart()].every((byte) => byte === 0xff)).toBe(true)
+  })
+})
+
+const product = (type: string, rows: number, cols: number, seed = 1): Product => ({
+  type,
+  rows,
+  packed: true,
+  weight: ops.encodeRow(type, normals(seed, rows * cols, 0.3)),
+})
+
+function multiply(x: Float32Array, n: number, p: Product): Float32Array {
+  const out = native.matmul('cuda', 1, x, n, [p])[0]
+  if (!out) throw new Error('Expected one output')
+  return out
+}
+
+const isFloat = (type: string): boolean => type === 'F32' || type === 'F16' || type === 'BF16'
+
+/** What tensor cores see of x: BF16, or f16 under a power of two for each row; F32 as it is. */
+function seen(type: string, x: Float32Array, n: number): Float32Array {
+  if (type === 'F32') return x
+  const cols = x.length / n
+  const out = new Float32Array(x.length)
+  for (let row = 0; row < n; row++) {
+    const values = x.subarray(row * cols, (row + 1) * cols)
+    const most = values.reduce((a, v) => Math.max(a, Math.abs(v)), 0)
+    const power = type === 'BF16' || most === 0 ? 1 : 2 ** (14 - Math.floor(Math.log2(most)))
+    const half = type === 'BF16' ? 'BF16' : 'F16'
+    const scaled = values.map((v) => v * power)
+    const rounded = ops.decodeRow(half, ops.encodeRow(half, scaled), cols)
+    out.set(
+      rounded.map((v) => v / power),
+      row * cols,
+    )
+  }
+  return out
+}
+
+/** Largest error over what f32 sums in any order keep to, scales and offsets included. */
+function worstError(out: Float32Array, type: string, x: Float32Array, n: number, p: Product) {
+  const cols = x.length / n
+  const weights = ops.decodeRow(type, p.weight, p.rows * cols)
+  const inputs = seen(type, x, n)
+  // An offset is taken from a product of levels: their sizes bound the error, not the difference.
+  const levels = isFloat(type) ? 1 : 4
+  let worst = 0
+  for (let t = 0; t < n; t++)
+    for (let r = 0; r < p.rows; r++) {
+      let [sum, size] = [0, 0]
+      for (let k = 0; k < cols; k++) {
+        const term = (inputs[t * cols + k] ?? Number.NaN) * (weights[r * cols + k] ?? Number.NaN)
+        sum += term
+        size += Math.abs(term)
+      }
+      const error = Math.abs((out[t * p.rows + r] ?? Number.NaN) - sum)
+      const ratio = error / (levels * size * (cols + 8) * unit)
+      if (!(ratio <= worst)) worst = Number.isNaN(ratio) ? Number.POSITIVE_INFINITY : ratio
+    }
+  return worst
+}
+
+const types = native.matmulTypes()
+
+describe.skipIf(!built).each(types)('matmul of $name on CUDA', ({ name, block }) => {
+  const shapes = [
+    { rows: 16, cols: 512, n: 1 },
+    { rows: 37, cols: Math.max(block, 32) * 3, n: 11 },
+    { rows: 5, cols: Math.max(block, 32), n: 20 },
+    { rows: 70, cols: 768, n: 67 },
+  ]
+  if (isFloat(name)) shapes.push({ rows: 17, cols: 43, n: 6 })
+
+  test.each(shapes)(
+    'multiplies $rows x $cols by $n tokens as float64 does',
+    ({ rows, cols, n }) => {
+      const p = product(name, rows, cols)
+      const x = normals(3, n * cols, 5)
+      expect(worstError(multiply(x, n, p), name, x, n, p)).toBeLessThan(1)
+    },
+  )
+
+  test('gives a token the same bits in every batch', () => {
+    const [rows, cols, most] = [24, 512, 70]
+    const p = product(name, rows, cols)
+    const x = normals(5, most * cols)
+    const all = multiply(x, most, p)
+    for (const n of [1, 8, 9, 16, 17, 64, 65])
+      expect(
+        sameBits(multiply(x.subarray(0, n * cols), n, p), all.subarray(0, n * rows)),
+        `a batch of ${n}`,
+      ).toBe(true)
+  })
+
+  test('keeps large, small and spoiled rows apart', () => {
+    const cols = 512
+    const p = product(name, 16, cols)
+    const x = normals(6, 4 * cols)
+    const clean = multiply(x, 4, p)
+    x.subarray(cols, 2 * cols).forEach((v, i) => {
+      x[cols + i] = v * 2 ** 60
+    })
+    x.subarray(2 * cols, 3 * cols).forEach((v, i) => {
+      x[2 * cols + i] = v * 2 ** -60
+    })
+    x[3 * cols + 7] = Number.NaN
+    const out = multiply(x, 4, p)
+    for (let r = 0; r < 16; r++) {
+      expect(out[r]).toBe(clean[r])
+      expect(out[16 + r]).toBe((clean[16 + r] ?? 0) * 2 ** 60)
+      expect(out[32 + r]).toBe((clean[32 + r] ?? 0) * 2 ** -60)
+      expect(out[48 + r]).toBeNaN()
+    }
+  })
+})
+
+test.skipIf(!built)('a plain quantized weight is refused by name', () => {
+  const p = { ...product('Q8_0', 16, 64), packed: false }
+  expect(() => multiply(normals(1, 64), 1, p)).toThrow(
+    'Expected a packed Q8_0 weight for this device but found a plain one',
+  )
+})
+
+// --- schedules and seeded faults ------------------------------------------------------------------
+
+const shape = { heads: 4, kvHeads: 2, headDim: 32, cacheType: 'F16' as const }
+
+/** The last token of one sequence of 300 attends after a prompt that came in two chunks. */
+function attend(settings: Partial<AttentionCall> = {}): Float32Array {
+  const { heads, kvHeads, headDim } = shape
+  const length = 300
+  const one = {
+    q: normals(1, length * heads * headDim),
+    k: normals(2, length * kvHeads * headDim),
+    v: normals(3, length * kvHeads * headDim),
+    out: new Float32Array(length * heads * headDim),
+  }
+  const steps = [Int32Array.of(0, 0, 290), Int32Array.of(0, 290, 9), Int32Array.of(0, 299, 1)]
+  const call = { table: 'cuda', ...shape, scale: 0.2, fill: 255, sequences: [one], steps }
+  ops.opsAttention({ ...call, ...settings })
+  return one.out
+}
+
+function norm(): Float32Array {
+  const [n, dim] = [3, 700]
+  const out = new Float32Array(n * dim)
+  const weight = normals(2, dim)
+  ops.opsNorm({ table: 'cuda', x: normals(1, n * dim), weight, out, n, dim, eps: 1e-5 })
+  return out
+}
+
+/** Every warp of a preparing block has a largest value of its own, so that none can be missed. */
+function uneven(seed: number, n: number, cols: number): Float32Array {
+  return normals(seed, n * cols).map((v, i) => v * 4 ** (Math.floor((i % cols) / 32) % 8))
+}
+
+const cases = [
+  { name: 'norm', run: norm },
+  { name: 'attention', run: () => attend() },
+  {
+    name: 'matmul, few tokens',
+    run: () => multiply(uneven(1, 1, 2048), 1, product('Q4_K', 24, 2048)),
+  },
+  {
+    name: 'matmul, many tokens',
+    run: () => multiply(uneven(1, 70, 2048), 70, product('Q8_0', 24, 2048)),
+  },
+]
+
+test.skipIf(!built).each(cases)(
+  '$name gives the same bits under 20 schedules and with two OS threads',
+  ({ run }) => {
+    const expected = run()
+    for (const seed of seeds) {
+      native.cudaSchedule(seed, (seed % 2) + 1)
+      expect(sameBits(run(), expected), `schedule ${seed}`).toBe(true)
+    }
+  },
+)
+
+/** Schedules under which a case is wrong or stopped. */
+function caught(run: () => Float32Array, expected: Float32Array): number[] {
+  return seeds.filter((seed) => {
+    native.cudaSchedule(seed, 1)
+    try {
+      return !sameBits(run(), expected)
+    } catch {
+      return true
+    }
+  })
+}
+
+test.skipIf(!built)('no barrier and no wait can be taken out without being missed', () => {
+  const expected = cases.map(({ run }) => run())
+  const sites = new Map<string, { site: Site; cases: number[] }>()
+  cases.forEach(({ run }, i) => {
+    native.cudaSites(true)
+    run()
+    for (const site of native.cudaSites(false)) {
+      const name = `${site.kind} at ${site.file.split('/').at(-1)}:${site.line}`
+      const known = sites.get(name) ?? { site, cases: [] }
+      sites.set(name, { site, cases: [...known.cases, i] })
+    }
+  })
+  expect(sites.size).toBeGreaterThan(8)
+  const unmissed = [...sites].filter(([, { site, cases: using }]) => {
+    native.cudaSkip(site)
+    return !using.some((i) => {
+      const one = cases[i]
+      const right = expected[i]
+      return one && right && caught(one.run, right).length > 0
+    })
+  })
+  expect(unmissed.map(([name]) => name)).toEqual([])
+})
+
+test.skipIf(!built)('attention that reads the page after the right one is wrong', () => {
+  expect(sameBits(attend({ pageShift: 1 }), attend())).toBe(false)
+})
+
+test.skipIf(!built)('attention is the same whether blocks share ranges or walk them alone', () => {
+  const [heads, length] = [16, 260]
+  const make = () => ({
+    q: normals(1, length * heads * 8),
+    k: normals(2, length * heads * 8),
+    v: normals(3, length * heads * 8),
+    out: new Float32Array(length * heads * 8),
+  })
+  const call = { table: 'cuda', heads, kvHeads: heads, headDim: 8, scale: 0.3 }
+  const [whole, pieces] = [make(), make()]
+  const run = (one: typeof whole, steps: Int32Array[]): void =>
+    ops.opsAttention({ ...call, cacheType: 'F32', sequences: [one], steps })
+  run(whole, [Int32Array.of(0, 0, length)]) // 17 tiles of 16 heads: each walks its ranges
+  run(
+    pieces,
+    Array.from({ length: 26 }, (_, i) => Int32Array.of(0, i * 10, 10)), // 16 blocks: shared
+  )
+  expect(sameBits(pieces.out, whole.out)).toBe(true)
+})

@@ -1,0 +1,132 @@
+// Probe of the runner of kernels: its schedule, the faults that can be seeded, and small kernels
+// that are wrong in one way each.
+
+#include "probe.h"
+
+#if MILLRACE_CUDA_HOST
+
+#include <map>
+#include <string>
+
+#include "ops/cuda/launch.h"
+
+namespace millrace {
+namespace {
+
+using namespace cuda;  // the names of kernels
+
+std::set<simt::Site> seen_sites;
+simt::Site skipped_site;
+
+// cudaSchedule(seed, osThreads): how the host form runs from now on.
+Napi::Value set_schedule(const Napi::CallbackInfo& info) {
+  host_schedule().seed = static_cast<uint64_t>(info[0].ToNumber().Int64Value());
+  host_schedule().os_threads = info[1].ToNumber();
+  return info.Env().Undefined();
+}
+
+// cudaSites(collect): { kind, file, line }[], the barriers and waits passed since collecting began.
+Napi::Value sites(const Napi::CallbackInfo& info) {
+  auto list = Napi::Array::New(info.Env());
+  for (const simt::Site& site : seen_sites) {
+    auto object = Napi::Object::New(info.Env());
+    object.Set("kind", site.kind == simt::Site::Kind::wait ? "wait" : "barrier");
+    object.Set("file", site.file);
+    object.Set("line", site.line);
+    list.Set(list.Length(), object);
+  }
+  seen_sites.clear();
+  host_schedule().sites = info[0].ToBoolean() ? &seen_sites : nullptr;
+  return list;
+}
+
+// cudaSkip(site?): takes one barrier or wait out of the kernels.
+Napi::Value skip(const Napi::CallbackInfo& info) {
+  host_schedule().skipped = nullptr;
+  if (!info[0].IsObject()) return info.Env().Undefined();
+  const auto object = info[0].As<Napi::Object>();
+  const bool wait = object.Get("kind").ToString().Utf8Value() == "wait";
+  skipped_site = {wait ? simt::Site::Kind::wait : simt::Site::Kind::barrier,
+                  object.Get("file").ToString().Utf8Value(),
+                  object.Get("line").ToNumber().Uint32Value()};
+  host_schedule().skipped = &skipped_site;
+  return info.Env().Undefined();
+}
+
+// Each is run by 64 threads with 256 bytes of shared memory.
+const std::map<std::string, void (*)()> k_wrong_kernels = {
+    {"none", [] { __syncthreads(); }},
+    {"lanes of a warp meet at two places",
+     [] {
+       if (threadIdx.x % 2)
+         __syncwarp();
+       else
+         shuffle(1, 0);
+     }},
+    {"threads of a block meet at two places",
+     [] {
+       if (threadIdx.x < 32)
+         __syncthreads();
+       else
+         __syncthreads();
+     }},
+    {"a lane leaves before its warp meets",
+     [] {
+       if (threadIdx.x != 5) __syncwarp();
+     }},
+    {"one warp waits for the block, the other for a lane that does",
+     [] {
+       if (threadIdx.x < 33) __syncthreads();
+       if (threadIdx.x >= 32) __syncwarp();
+     }},
+    {"a copy to an odd address",
+     [] {
+       alignas(16) static const char from[32] = {};
+       copy_async_16(shared_memory() + 8, from, true);
+     }},
+};
+
+// cudaRun(kernel, seed, threads, sharedBytes): "" or what the runner found.
+Napi::Value run_kernel(const Napi::CallbackInfo& info) {
+  const auto kernel = k_wrong_kernels.at(info[0].ToString());
+  simt::Schedule schedule;
+  schedule.seed = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
+  const Status status =
+      simt::run({2, 1, 1}, {info[2].ToNumber().Uint32Value(), 1, 1},
+                static_cast<size_t>(info[3].ToNumber().Int64Value()), kernel, schedule);
+  return Napi::String::New(info.Env(), status.message());
+}
+
+// cudaSharedStart(): the bytes of shared memory as a block finds them.
+Napi::Value shared_start(const Napi::CallbackInfo& info) {
+  constexpr size_t k_bytes = 64;
+  std::vector<uint8_t> bytes(k_bytes);
+  const Status status = simt::run({1, 1, 1}, {32, 1, 1}, k_bytes,
+                                  [&] {
+                                    if (threadIdx.x == 0)
+                                      std::memcpy(bytes.data(), shared_memory(), k_bytes);
+                                  },
+                                  {});
+  return status.ok() ? to_array(info.Env(), std::span<const uint8_t>(bytes))
+                     : throw_status(info.Env(), status);
+}
+
+}  // namespace
+
+void register_cuda(Napi::Env env, Napi::Object exports) {
+  exports.Set("cudaSchedule", Napi::Function::New(env, set_schedule));
+  exports.Set("cudaSites", Napi::Function::New(env, sites));
+  exports.Set("cudaSkip", Napi::Function::New(env, skip));
+  exports.Set("cudaRun", Napi::Function::New(env, run_kernel));
+  exports.Set("cudaSharedStart", Napi::Function::New(env, shared_start));
+}
+
+}  // namespace millrace
+
+#else
+
+namespace millrace {
+void register_cuda(Napi::Env, Napi::Object) {}
+}  // namespace millrace
+
+#endif
