@@ -69,13 +69,19 @@ struct View {
   const Tile& tile;
   int kv_head;
 
-  __device__ int line(int i) const { return tile.first_line + i; }
-  __device__ int position(int i) const { return tile.first_position + line(i) / params.group; }
-  __device__ int64_t row(int i) const { return tile.first_row + line(i) / params.group; }
-  __device__ int head(int i) const { return kv_head * params.group + line(i) % params.group; }
+  __device__ __forceinline__ int line(int i) const { return tile.first_line + i; }
+  __device__ __forceinline__ int position(int i) const {
+    return tile.first_position + line(i) / params.group;
+  }
+  __device__ __forceinline__ int64_t row(int i) const {
+    return tile.first_row + line(i) / params.group;
+  }
+  __device__ __forceinline__ int head(int i) const {
+    return kv_head * params.group + line(i) % params.group;
+  }
 };
 
-__device__ void load_queries(const View& view, float* queries) {
+__device__ __forceinline__ void load_queries(const View& view, float* queries) {
   const AttentionArgs& args = view.params.args;
   const int dim = args.cache.shape.head_dim;
   for (int i = static_cast<int>(threadIdx.x); i < view.tile.n_lines * dim; i += k_threads) {
@@ -86,7 +92,8 @@ __device__ void load_queries(const View& view, float* queries) {
 
 // Positions [first, first + k_chunk) below `end`; zeros from there on, for a page's unwritten rows
 // may hold NaN.
-__device__ void load_chunk(const View& view, int first, int end, float* keys, float* values) {
+__device__ __forceinline__ void load_chunk(const View& view, int first, int end, float* keys,
+                                           float* values) {
   const KvCacheView& cache = view.params.args.cache;
   const int dim = cache.shape.head_dim;
   const int page_tokens = cache.shape.page_tokens;
@@ -106,8 +113,9 @@ __device__ void load_chunk(const View& view, int first, int end, float* keys, fl
 
 // Adds a chunk to one line: this lane scores position first + lane, then gathers its dimensions.
 template <int n_values>
-__device__ void add_chunk(const AttentionArgs& args, const float* query, int position, int first,
-                          const float* keys, const float* values, Sum<n_values>& sum) {
+__device__ __forceinline__ void add_chunk(const AttentionArgs& args, const float* query,
+                                          int position, int first, const float* keys,
+                                          const float* values, Sum<n_values>& sum) {
   const int dim = args.cache.shape.head_dim;
   const int lane = lane_of_thread();
   const int mine = first + lane;
@@ -123,9 +131,11 @@ __device__ void add_chunk(const AttentionArgs& args, const float* query, int pos
   const float kept = exponential(sum.max - max);
   sum.total = sum.total * kept + sum_of_warp(weight);
   sum.max = max;
+#pragma unroll
   for (int i = 0; i < n_values; ++i) sum.values[i] *= kept;
   for (int j = 0; j < k_chunk; ++j) {
     const float w = shuffle(weight, j);
+#pragma unroll
     for (int i = 0; i < n_values; ++i) {
       const int d = i * k_warp + lane;
       if (d < dim) sum.values[i] += w * values[j * padded(dim) + d];
@@ -134,10 +144,11 @@ __device__ void add_chunk(const AttentionArgs& args, const float* query, int pos
 }
 
 template <int n_values>
-__device__ void write_out(const View& view, int line, const Sum<n_values>& sum) {
+__device__ __forceinline__ void write_out(const View& view, int line, const Sum<n_values>& sum) {
   const AttentionArgs& args = view.params.args;
   const int dim = args.cache.shape.head_dim;
   float* out = args.out + view.row(line) * args.out_stride + view.head(line) * dim;
+#pragma unroll
   for (int i = 0; i < n_values; ++i) {
     const int d = i * k_warp + lane_of_thread();
     if (d < dim) out[d] = sum.values[i] / sum.total;
@@ -151,12 +162,14 @@ __device__ __forceinline__ float* partial_of(const AttentionParams& params, int 
 }
 
 template <int n_values>
-__device__ void write_partial(const View& view, int line, const Sum<n_values>& sum) {
+__device__ __forceinline__ void write_partial(const View& view, int line,
+                                              const Sum<n_values>& sum) {
   float* part = partial_of(view.params, static_cast<int>(blockIdx.z), line);
   if (lane_of_thread() == 0) {
     part[0] = sum.max;
     part[1] = sum.total;
   }
+#pragma unroll
   for (int i = 0; i < n_values; ++i) {
     const int d = i * k_warp + lane_of_thread();
     if (d < view.params.args.cache.shape.head_dim) part[2 + d] = sum.values[i];
@@ -172,11 +185,12 @@ __device__ __forceinline__ void join(Sum<n_values>& all, const Sum<n_values>& pa
   const float kept = exponential(all.max - max), weight = exponential(part.max - max);
   all.total = all.total * kept + part.total * weight;
   all.max = max;
+#pragma unroll
   for (int i = 0; i < n_values; ++i) all.values[i] = all.values[i] * kept + part.values[i] * weight;
 }
 
 template <int n_values>
-__device__ void join_partials(const View& view, int line) {
+__device__ __forceinline__ void join_partials(const View& view, int line) {
   const int dim = view.params.args.cache.shape.head_dim;
   Sum<n_values> all;
   for (int range = 0; range < view.tile.n_ranges; ++range) {
@@ -184,6 +198,7 @@ __device__ void join_partials(const View& view, int line) {
     Sum<n_values> part;
     part.max = from[0];
     part.total = from[1];
+#pragma unroll
     for (int i = 0; i < n_values; ++i) {
       const int d = i * k_warp + lane_of_thread();
       if (d < dim) part.values[i] = from[2 + d];
@@ -196,7 +211,8 @@ __device__ void join_partials(const View& view, int line) {
 // True in every thread of the block that is the last of its tile and kv head to come here. The flag
 // says that others are left, not that none is: what shared memory holds at first (in the runner all
 // ones) must not pass for a yes.
-__device__ bool came_last(const AttentionParams& params, const Tile& tile, int* others_left) {
+__device__ __forceinline__ bool came_last(const AttentionParams& params, const Tile& tile,
+                                          int* others_left) {
   fence_device();
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -214,7 +230,7 @@ struct Shared {
   float *queries, *keys, *values;
   int* others_left;
 
-  __device__ static Shared of(int head_dim) {
+  __device__ __forceinline__ static Shared of(int head_dim) {
     auto* queries = reinterpret_cast<float*>(shared_memory());
     float* keys = queries + k_lines * head_dim;
     float* values = keys + k_chunk * padded(head_dim);
@@ -224,8 +240,8 @@ struct Shared {
 
 // One range for the lines of this warp.
 template <int n_values>
-__device__ void add_range(const View& view, int range, const Shared& shared,
-                          Sum<n_values> (&all)[k_lines_of_warp]) {
+__device__ __forceinline__ void add_range(const View& view, int range, const Shared& shared,
+                                          Sum<n_values> (&all)[k_lines_of_warp]) {
   const AttentionArgs& args = view.params.args;
   const int end = view.position(view.tile.n_lines - 1) + 1;
   const int first = range * k_range;
@@ -234,6 +250,7 @@ __device__ void add_range(const View& view, int range, const Shared& shared,
   for (int chunk = first; chunk < last; chunk += k_chunk) {
     load_chunk(view, chunk, end, shared.keys, shared.values);
     __syncthreads();
+#pragma unroll
     for (int i = 0; i < k_lines_of_warp; ++i) {
       const int line = i * k_warps + warp_of_thread();
       if (line < view.tile.n_lines)
@@ -242,11 +259,12 @@ __device__ void add_range(const View& view, int range, const Shared& shared,
     }
     __syncthreads();
   }
+#pragma unroll
   for (int i = 0; i < k_lines_of_warp; ++i) join(all[i], sums[i]);
 }
 
 template <int n_values>
-__global__ void __launch_bounds__(k_threads)
+__global__ void __launch_bounds__(k_threads, 2)
     attention_kernel(const __grid_constant__ AttentionParams params) {
   const Tile tile = params.tiles[blockIdx.x];
   const View view{params, tile, static_cast<int>(blockIdx.y)};
@@ -259,6 +277,7 @@ __global__ void __launch_bounds__(k_threads)
   Sum<n_values> all[k_lines_of_warp];
   for (int range = first; range < last; ++range) add_range(view, range, shared, all);
   const bool whole = !params.split || tile.n_ranges == 1;
+#pragma unroll
   for (int i = 0; i < k_lines_of_warp; ++i) {
     const int line = i * k_warps + warp_of_thread();
     if (line >= tile.n_lines) continue;

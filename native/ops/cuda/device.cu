@@ -35,7 +35,7 @@ void info(void* device, PluginInfo* info) {
   std::snprintf(info->name, sizeof info->name, "%s", facts.name.c_str());
   std::snprintf(info->platform, sizeof info->platform, "%s", facts.platform.c_str());
   info->memory_bytes = facts.memory_bytes;
-  info->free_bytes = facts.free_bytes;
+  info->free_bytes = stream_of(device).free_bytes();
 }
 
 void* alloc(void* device, size_t size_bytes) { return stream_of(device).alloc(size_bytes); }

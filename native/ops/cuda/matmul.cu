@@ -146,7 +146,7 @@ __device__ __forceinline__ void copy_x(const MatmulParams& params, int tile, int
   commit_copies();
 }
 
-template <Packing packing, bool bf16>
+template <bool bf16>
 __device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
                                          uint32_t b1) {
   if constexpr (bf16)
@@ -181,45 +181,55 @@ __device__ __forceinline__ TokenSums sums_of_x(const MatmulParams& params, int t
 }
 
 // Half a tile, 32 columns: two steps.
-template <Packing packing, bool bf16, int bands, int groups>
+template <class Form, bool bf16, int bands, int groups>
 __device__ __forceinline__ void multiply_half(const MatmulParams& params, int tile, int half,
-                                              int first_token, const Raw<packing> (&raw)[bands],
+                                              int first_token, const Raw<Form> (&raw)[bands],
                                               const char* const (&scales)[bands], char* x,
                                               Sums<bands, groups>& sums) {
+  constexpr Packing packing = Form::packing;
   constexpr int k_half = k_columns / 2;
   constexpr bool plain = packing.codes == Codes::halves;
   constexpr int subs = plain ? 1 : k_half / packing.sub;  // in half a tile
   const int lane = lane_of_thread();
   uint32_t a[bands][2][4];
   Scale scale[bands][subs][2];
+#pragma unroll
   for (int m = 0; m < bands; ++m) {
-    for (int step = 0; step < 2; ++step) unpack<packing>(raw[m], half * 2 + step, a[m][step]);
+#pragma unroll
+    for (int step = 0; step < 2; ++step) unpack<Form>(raw[m], half * 2 + step, a[m][step]);
     if constexpr (!plain) {
       const int first_sub = (tile * k_columns + half * k_half) % packing.tile / packing.sub;
+#pragma unroll
       for (int s = 0; s < subs; ++s)
+#pragma unroll
         for (int side = 0; side < 2; ++side)
           scale[m][s][side] =
-              scale_of<packing>(scales[m], first_sub + s, lane / 4 + side * 8, params.bf16_scales);
+              scale_of<Form>(scales[m], first_sub + s, lane / 4 + side * 8, params.bf16_scales);
     }
   }
+#pragma unroll
   for (int g = 0; g < groups; ++g) {
     uint32_t b[4];
     load_matrices(b, chunk_of(x, g * k_group + lane % 8, half * 4 + lane / 8));
+#pragma unroll
     for (int m = 0; m < bands; ++m) {
       float(&sum)[4] = sums.of[m][g];
       if constexpr (plain) {
-        multiply<packing, bf16>(sum, a[m][0], b[0], b[1]);
-        multiply<packing, bf16>(sum, a[m][1], b[2], b[3]);
+        multiply<bf16>(sum, a[m][0], b[0], b[1]);
+        multiply<bf16>(sum, a[m][1], b[2], b[3]);
       } else {
+#pragma unroll
         for (int s = 0; s < subs; ++s) {
           float part[4] = {};
-          multiply<packing, bf16>(part, a[m][s], b[2 * s], b[2 * s + 1]);
-          if constexpr (subs == 1) multiply<packing, bf16>(part, a[m][1], b[2], b[3]);
+          multiply<bf16>(part, a[m][s], b[2 * s], b[2 * s + 1]);
+          if constexpr (subs == 1) multiply<bf16>(part, a[m][1], b[2], b[3]);
+#pragma unroll
           for (int i = 0; i < 4; ++i) sum[i] += scale[m][s][i / 2].scale * part[i];
           if constexpr (packing.offset) {
             const TokenSums of_x =
                 sums_of_x<packing.sub>(params, tile, half * k_half + s * packing.sub,
                                        first_token + g * k_group + lane % 4 * 2);
+#pragma unroll
             for (int i = 0; i < 4; ++i) sum[i] -= scale[m][s][i / 2].offset * of_x.of[i % 2];
           }
         }
@@ -228,9 +238,10 @@ __device__ __forceinline__ void multiply_half(const MatmulParams& params, int ti
   }
 }
 
-template <Packing packing, bool bf16, int bands, int groups>
+template <class Form, bool bf16, int bands, int groups>
 __global__ void __launch_bounds__(k_threads)
     matmul_kernel(const __grid_constant__ MatmulParams params) {
+  constexpr Packing packing = Form::packing;
   constexpr int stages = k_stages<groups>;
   constexpr int sets = packing.tile / k_columns;  // of codes in a tile of the packed form
   const int warp = warp_of_thread(), lane = lane_of_thread();
@@ -247,21 +258,24 @@ __global__ void __launch_bounds__(k_threads)
     const int band = first_band + m < n_bands ? first_band + m : n_bands - 1;
     return params.weight + band * band_bytes;
   };
-  const auto load = [&](int tile, Raw<packing>(&raw)[bands]) {
+  const auto load = [&](int tile, Raw<Form>(&raw)[bands]) {
+#pragma unroll
     for (int m = 0; m < bands; ++m)
       raw[m].load(band_of(m) + static_cast<int64_t>(tile / sets) * packing.tile_bytes() +
                   tile % sets * packing.code_bytes());
   };
 
   Sums<bands, groups> sums;
-  Raw<packing> raw[bands], next[bands];
+  Raw<Form> raw[bands], next[bands];
   if (first < last) load(first, next);
   for (int i = 0; i < stages - 1; ++i)
     copy_x<groups>(params, first + i, last, first_token, buffers + i * k_x_tile_bytes<groups>);
   for (int tile = first; tile < last; ++tile) {
+#pragma unroll
     for (int m = 0; m < bands; ++m) raw[m] = next[m];
     if (tile + 1 < last) load(tile + 1, next);
     const char* scales[bands];
+#pragma unroll
     for (int m = 0; m < bands; ++m)
       scales[m] = band_of(m) + static_cast<int64_t>(tile / sets) * packing.tile_bytes() +
                   sets * packing.code_bytes();
@@ -271,17 +285,21 @@ __global__ void __launch_bounds__(k_threads)
     copy_x<groups>(params, ahead, last, first_token,
                    buffers + (ahead - first) % stages * k_x_tile_bytes<groups>);
     char* x = buffers + (tile - first) % stages * k_x_tile_bytes<groups>;
+#pragma unroll
     for (int half = 0; half < 2; ++half)
-      multiply_half<packing, bf16, bands, groups>(params, tile, half, first_token, raw, scales, x,
-                                                  sums);
+      multiply_half<Form, bf16, bands, groups>(params, tile, half, first_token, raw, scales, x,
+                                               sums);
   }
 
   // The slices are added in order; their parts take the place of x.
   constexpr int rows_of_block = bands * k_band, tokens_of_block = groups * k_group;
   auto* parts = reinterpret_cast<float*>(shared_memory());
   __syncthreads();
+#pragma unroll
   for (int m = 0; m < bands; ++m)
+#pragma unroll
     for (int g = 0; g < groups; ++g)
+#pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int row = m * k_band + lane / 4 + i / 2 * 8;
         const int token = g * k_group + lane % 4 * 2 + i % 2;
@@ -299,24 +317,25 @@ __global__ void __launch_bounds__(k_threads)
   }
 }
 
-template <Packing packing, bool bf16, int bands, int groups>
+template <class Form, bool bf16, int bands, int groups>
 void launch_shape(Stream& stream, const MatmulParams& params) {
-  launch(stream, matmul_kernel<packing, bf16, bands, groups>,
+  launch(stream, matmul_kernel<Form, bf16, bands, groups>,
          {divide_up(params.rows, bands * k_band), divide_up(params.n, groups * k_group)}, k_threads,
          shared_bytes<bands, groups>(), params);
 }
 
-template <Packing packing, bool bf16>
+template <class Form, bool bf16>
 void launch_for_batch(Stream& stream, const MatmulParams& params) {
-  if (params.n <= 8) return launch_shape<packing, bf16, 1, 1>(stream, params);
-  if (params.n <= 16) return launch_shape<packing, bf16, 1, 2>(stream, params);
-  if (params.n <= 64 || stream.facts().shared_bytes < shared_bytes<4, 8>())
-    return launch_shape<packing, bf16, 2, 4>(stream, params);
-  launch_shape<packing, bf16, 4, 8>(stream, params);
+  if (params.n <= 8) return launch_shape<Form, bf16, 1, 1>(stream, params);
+  if (params.n <= 16) return launch_shape<Form, bf16, 1, 2>(stream, params);
+  // Offsets need registers that the widest shape does not leave.
+  if constexpr (!Form::packing.offset)
+    if (params.n > 64 && stream.facts().shared_bytes >= shared_bytes<2, 8>())
+      return launch_shape<Form, bf16, 2, 8>(stream, params);
+  launch_shape<Form, bf16, 2, 4>(stream, params);
 }
 
-// --- f32 weights: one warp per row and up to k_float_tokens tokens, without tensor cores
-// ----------
+// --- f32 weights: one warp per row and up to k_float_tokens tokens, no tensor cores ---------------
 
 constexpr int k_float_tokens = 8;
 
@@ -364,7 +383,7 @@ void multiply_packed(Stream& stream, const MatmulParams& params) {
                 std::is_same_v<Block, I32>)
     stream.fail(error(ErrorCode::internal, "no packed form of this type"));
   else
-    launch_for_batch<packing_of<Block>(), std::is_same_v<Block, Bf16>>(stream, params);
+    launch_for_batch<FormOf<Block>, std::is_same_v<Block, Bf16>>(stream, params);
 }
 
 }  // namespace

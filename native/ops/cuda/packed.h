@@ -75,6 +75,17 @@ constexpr Packing packing_of() {
   }
 }
 
+// The same as a type: types that are packed alike share their kernels. (nvcc takes no kernel whose
+// template argument is a Packing.)
+template <Codes codes_, int sub_, bool offset_, bool k_type_, int nibble_zero_, int tile_>
+struct Form {
+  static constexpr Packing packing = {codes_, sub_, offset_, k_type_, nibble_zero_, tile_};
+};
+template <class Block>
+using FormOf =
+    Form<packing_of<Block>().codes, packing_of<Block>().sub, packing_of<Block>().offset,
+         packing_of<Block>().k_type, packing_of<Block>().nibble_zero, packing_of<Block>().tile>;
+
 // Bytes of a packed matrix; 0 for f32, which is read as it lies in the file.
 size_t packed_bytes(DType dtype, int rows, int cols);
 // Writes rows [first_row, first_row + n_rows), first_row a multiple of 16, into host memory.

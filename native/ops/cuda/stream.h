@@ -14,7 +14,6 @@ struct DeviceFacts {
   std::string name;      // "NVIDIA H200"
   std::string platform;  // "cuda 13.0, compute capability 9.0"
   size_t memory_bytes = 0;
-  size_t free_bytes = 0;    // as seen when asked
   size_t shared_bytes = 0;  // that one block may have
 };
 
@@ -25,6 +24,7 @@ class Stream {
   ~Stream();
 
   DeviceFacts facts() const;
+  size_t free_bytes() const;       // as seen when asked
   void* alloc(size_t size_bytes);  // zeroed, 256-byte aligned; null when refused
   void release(void* memory);
   // Copies in the stream's order; both return when the host memory may be used again.

@@ -7,13 +7,15 @@
 namespace millrace::cuda {
 
 // A lane's share of the codes of 16 x 64: loads of 16 bytes.
-template <Packing packing>
+template <class Form>
 struct Raw {
+  static constexpr Packing packing = Form::packing;
   static constexpr int k_loads = static_cast<int>(packing.code_bytes()) / (16 * k_warp);
   uint4 loads[k_loads];
 
   __device__ __forceinline__ void load(const char* codes) {
     const auto* from = reinterpret_cast<const uint4*>(codes) + lane_of_thread();
+#pragma unroll
     for (int i = 0; i < k_loads; ++i) loads[i] = from[i * k_warp];
   }
 };
@@ -28,12 +30,15 @@ constexpr uint32_t pair_of_1024_and(int n) {
 }
 
 // The A fragment of one step of 16 columns, levels as f16 (or the halves as they are).
-template <Packing packing>
-__device__ __forceinline__ void unpack(const Raw<packing>& raw, int step, uint32_t (&a)[4]) {
+template <class Form>
+__device__ __forceinline__ void unpack(const Raw<Form>& raw, int step, uint32_t (&a)[4]) {
+  constexpr Packing packing = Form::packing;
   if constexpr (packing.codes == Codes::halves) {
+#pragma unroll
     for (int r = 0; r < 4; ++r) a[r] = word_of(raw.loads[step], r);
   } else if constexpr (packing.codes == Codes::bytes) {
     constexpr uint32_t zero = pair_of_1024_and(k_byte_zero);
+#pragma unroll
     for (int r = 0; r < 4; ++r) {
       const uint32_t word = word_of(raw.loads[step / 2], step % 2 * 2 + r / 2) >> (r % 2 * 16);
       const uint32_t bytes = (word & 0xffu) | (word & 0xff00u) << 8;
@@ -42,6 +47,7 @@ __device__ __forceinline__ void unpack(const Raw<packing>& raw, int step, uint32
   } else {
     constexpr uint32_t zero = pair_of_1024_and(packing.nibble_zero);
     const uint32_t word = word_of(raw.loads[0], step);
+#pragma unroll
     for (int r = 0; r < 4; ++r)
       a[r] = subtract_pairs(k_f16_1024 | ((word >> (4 * r)) & 0x000f000fu), zero);
   }
@@ -52,8 +58,9 @@ struct Scale {
   float scale, offset;
 };
 
-template <Packing packing>
+template <class Form>
 __device__ __forceinline__ Scale scale_of(const char* scales, int sub, int row, bool is_bf16) {
+  constexpr Packing packing = Form::packing;
   constexpr int subs = packing.tile / packing.sub;
   const auto value = [is_bf16](uint16_t bits) {
     return is_bf16 ? bf16_as_f32(bits) : f32_of_f16(bits);

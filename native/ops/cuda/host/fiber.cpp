@@ -8,12 +8,6 @@
 #include <sys/mman.h>
 #endif
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#elif defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
-
 namespace millrace::simt {
 namespace {
 
@@ -133,24 +127,12 @@ struct Fiber::State {
   char* stack = nullptr;
   void* fiber_sp = nullptr;
   void* scheduler_sp = nullptr;
-#if defined(__SANITIZE_ADDRESS__)
-  void* fiber_fake = nullptr;
-  void* scheduler_fake = nullptr;
-  const void* scheduler_bottom = nullptr;
-  size_t scheduler_bytes = 0;
-#elif defined(__SANITIZE_THREAD__)
-  void* fiber_tsan = nullptr;
-  void* scheduler_tsan = nullptr;
-#endif
   void (*entry)(void*) = nullptr;
   void* argument = nullptr;
 
   // The first frame of every fiber.
   static void begin(void* self) {
     auto* state = static_cast<State*>(self);
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(nullptr, &state->scheduler_bottom, &state->scheduler_bytes);
-#endif
     state->entry(state->argument);
     std::abort();  // entry must not return
   }
@@ -160,9 +142,6 @@ Fiber::Fiber() : state_(std::make_unique<State>()) { state_->stack = stacks.take
 
 Fiber::~Fiber() {
   if (!state_) return;
-#if defined(__SANITIZE_THREAD__)
-  if (state_->fiber_tsan) __tsan_destroy_fiber(state_->fiber_tsan);
-#endif
   stacks.free.push_back(state_->stack);
 }
 
@@ -177,41 +156,16 @@ void Fiber::restart(void (*entry)(void*), void* argument) {
   frame[k_entry] = reinterpret_cast<void*>(&State::begin);
   frame[k_argument] = state_.get();
   state_->fiber_sp = frame;
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(state_->stack, k_stack_bytes);
-  state_->fiber_fake = nullptr;
-#elif defined(__SANITIZE_THREAD__)
-  if (state_->fiber_tsan) __tsan_destroy_fiber(state_->fiber_tsan);
-  state_->fiber_tsan = __tsan_create_fiber(0);
-#endif
 }
 
 void Fiber::resume() {
   State& state = *state_;
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(&state.scheduler_fake, state.stack, k_stack_bytes);
-#elif defined(__SANITIZE_THREAD__)
-  state.scheduler_tsan = __tsan_get_current_fiber();
-  __tsan_switch_to_fiber(state.fiber_tsan, 0);
-#endif
   millrace_switch(&state.scheduler_sp, state.fiber_sp);
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(state.scheduler_fake, nullptr, nullptr);
-#endif
 }
 
 void Fiber::suspend() {
   State& state = *state_;
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(&state.fiber_fake, state.scheduler_bottom, state.scheduler_bytes);
-#elif defined(__SANITIZE_THREAD__)
-  __tsan_switch_to_fiber(state.scheduler_tsan, 0);
-#endif
   millrace_switch(&state.fiber_sp, state.scheduler_sp);
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(state.fiber_fake, &state.scheduler_bottom,
-                                  &state.scheduler_bytes);
-#endif
 }
 
 #else

@@ -36,9 +36,10 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
 }
 
 DeviceFacts Stream::facts() const {
-  return {"host form of the CUDA kernels", "runner", cpu().memory_bytes, free_memory_bytes(),
-          simt::k_max_shared_bytes};
+  return {"host form of the CUDA kernels", "runner", cpu().memory_bytes, simt::k_max_shared_bytes};
 }
+
+size_t Stream::free_bytes() const { return free_memory_bytes(); }
 
 void* Stream::alloc(size_t size_bytes) {
   constexpr size_t k_alignment = 256;

@@ -1,0 +1,199 @@
+// Stream over the CUDA runtime. No call here ends the process: each failed one becomes a Status
+// with code `device`, or `out-of-memory`.
+
+#include "ops/cuda/stream.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "ops/cuda/launch.h"
+
+namespace millrace::cuda {
+namespace {
+
+constexpr size_t k_staging_bytes = size_t{1} << 20;
+constexpr size_t k_alignment = 256;
+
+Status status_of_call(cudaError_t code, const char* what) {
+  if (code == cudaSuccess) return {};
+  const ErrorCode kind =
+      code == cudaErrorMemoryAllocation ? ErrorCode::out_of_memory : ErrorCode::device;
+  return error(kind, "%s failed on the CUDA device: %s", what, cudaGetErrorString(code));
+}
+
+}  // namespace
+
+struct Stream::State {
+  int index = 0;
+  cudaStream_t handle = nullptr;
+  Status error;
+  // Host arrays on their way: pinned memory, and the device's copy of it at the same offsets.
+  char* pinned = nullptr;
+  char* staged = nullptr;
+  size_t staged_bytes = 0;
+  void* workspace = nullptr;
+  size_t workspace_bytes = 0;
+  unsigned* counters = nullptr;
+  size_t n_counters = 0;
+  cudaDeviceProp properties{};
+};
+
+cudaStream_t handle_of(Stream& stream) { return stream.state().handle; }
+
+bool passed(Stream& stream, cudaError_t code, const char* what) {
+  if (code != cudaSuccess) stream.fail(status_of_call(code, what));
+  return code == cudaSuccess;
+}
+
+Stream::Stream() : state_(std::make_unique<State>()) {}
+
+Stream::~Stream() {
+  cudaSetDevice(state_->index);
+  if (state_->handle) cudaStreamSynchronize(state_->handle);
+  cudaFree(state_->workspace);
+  cudaFree(state_->counters);
+  cudaFree(state_->staged);
+  cudaFreeHost(state_->pinned);
+  if (state_->handle) cudaStreamDestroy(state_->handle);
+}
+
+Result<int> Stream::count() {
+  int found = 0;
+  const cudaError_t code = cudaGetDeviceCount(&found);
+  if (code == cudaErrorInsufficientDriver)
+    return error(ErrorCode::unsupported, "no NVIDIA driver that CUDA %d.%d can use (580 or later)",
+                 CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+  if (code == cudaErrorNoDevice)
+    return error(ErrorCode::unsupported, "no NVIDIA device on this machine");
+  TRY(status_of_call(code, "counting devices"));
+  return found;
+}
+
+Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
+  auto found = count();
+  TRY(found);
+  if (device_index < 0 || device_index >= *found)
+    return error(ErrorCode::not_found, "Expected a CUDA device below %d but found %d", *found,
+                 device_index);
+  std::unique_ptr<Stream> stream(new Stream());
+  State& state = *stream->state_;
+  state.index = device_index;
+  TRY(status_of_call(cudaSetDevice(device_index), "choosing the device"));
+  TRY(status_of_call(cudaGetDeviceProperties(&state.properties, device_index),
+                     "asking the device for its properties"));
+  constexpr int k_least_major = 8;
+  if (state.properties.major < k_least_major)
+    return error(ErrorCode::unsupported,
+                 "Expected compute capability %d.0 or later but %s has %d.%d", k_least_major,
+                 state.properties.name, state.properties.major, state.properties.minor);
+  TRY(status_of_call(cudaStreamCreateWithFlags(&state.handle, cudaStreamNonBlocking),
+                     "creating a stream"));
+  TRY(status_of_call(cudaMallocHost(reinterpret_cast<void**>(&state.pinned), k_staging_bytes),
+                     "pinning host memory"));
+  TRY(status_of_call(cudaMalloc(reinterpret_cast<void**>(&state.staged), k_staging_bytes),
+                     "allocating device memory"));
+  return Result<std::unique_ptr<Stream>>(std::move(stream));
+}
+
+DeviceFacts Stream::facts() const {
+  const cudaDeviceProp& properties = state_->properties;
+  DeviceFacts facts;
+  facts.name = properties.name;
+  facts.platform = "cuda " + std::to_string(CUDART_VERSION / 1000) + "." +
+                   std::to_string(CUDART_VERSION % 1000 / 10) + ", compute capability " +
+                   std::to_string(properties.major) + "." + std::to_string(properties.minor);
+  facts.memory_bytes = properties.totalGlobalMem;
+  facts.shared_bytes = properties.sharedMemPerBlockOptin;
+  return facts;
+}
+
+size_t Stream::free_bytes() const {
+  size_t free = 0, total = 0;
+  cudaSetDevice(state_->index);
+  return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
+}
+
+void* Stream::alloc(size_t size_bytes) {
+  void* memory = nullptr;
+  cudaSetDevice(state_->index);
+  if (cudaMalloc(&memory, size_bytes ? size_bytes : k_alignment) != cudaSuccess) {
+    cudaGetLastError();  // a refusal is not kept for the next call
+    return nullptr;
+  }
+  if (!passed(*this, cudaMemsetAsync(memory, 0, size_bytes, state_->handle), "clearing memory")) {
+    cudaFree(memory);
+    return nullptr;
+  }
+  return memory;
+}
+
+void Stream::release(void* memory) { cudaFree(memory); }
+
+Status Stream::copy_in(void* to, const void* from, size_t size_bytes) {
+  TRY(status_of_call(cudaMemcpyAsync(to, from, size_bytes, cudaMemcpyHostToDevice, state_->handle),
+                     "copying to the device"));
+  return status_of_call(cudaStreamSynchronize(state_->handle), "copying to the device");
+}
+
+Status Stream::copy_out(void* to, const void* from, size_t size_bytes) {
+  TRY(status_of_call(cudaMemcpyAsync(to, from, size_bytes, cudaMemcpyDeviceToHost, state_->handle),
+                     "copying from the device"));
+  return status_of_call(cudaStreamSynchronize(state_->handle), "copying from the device");
+}
+
+const void* Stream::stage(const void* from, size_t size_bytes) {
+  State& state = *state_;
+  if (size_bytes > k_staging_bytes) {
+    fail(error(ErrorCode::internal, "Expected at most %zu bytes of a step's arrays but found %zu",
+               k_staging_bytes, size_bytes));
+    return nullptr;
+  }
+  if (state.staged_bytes + size_bytes > k_staging_bytes) {
+    if (!passed(*this, cudaStreamSynchronize(state.handle), "waiting for a step")) return nullptr;
+    state.staged_bytes = 0;
+  }
+  const size_t at = state.staged_bytes;
+  state.staged_bytes = (at + size_bytes + k_alignment - 1) / k_alignment * k_alignment;
+  std::memcpy(state.pinned + at, from, size_bytes);
+  if (!passed(*this,
+              cudaMemcpyAsync(state.staged + at, state.pinned + at, size_bytes,
+                              cudaMemcpyHostToDevice, state.handle),
+              "copying a step's arrays"))
+    return nullptr;
+  return state.staged + at;
+}
+
+void* Stream::workspace(size_t size_bytes) {
+  State& state = *state_;
+  if (size_bytes <= state.workspace_bytes) return state.workspace;
+  cudaFree(state.workspace);  // waits for what uses it
+  state.workspace = alloc(size_bytes + size_bytes / 4);
+  state.workspace_bytes = state.workspace ? size_bytes + size_bytes / 4 : 0;
+  if (!state.workspace)
+    fail(error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for a kernel's workspace",
+               size_bytes));
+  return state.workspace;
+}
+
+unsigned* Stream::counters(size_t count) {
+  State& state = *state_;
+  if (count <= state.n_counters) return state.counters;
+  cudaFree(state.counters);
+  state.counters = static_cast<unsigned*>(alloc(count * sizeof(unsigned)));
+  state.n_counters = state.counters ? count : 0;
+  if (!state.counters) fail(error(ErrorCode::out_of_memory, "cannot allocate %zu counters", count));
+  return state.counters;
+}
+
+void Stream::fail(Status status) {
+  if (state_->error.ok()) state_->error = std::move(status);
+}
+
+Status Stream::finish() {
+  passed(*this, cudaStreamSynchronize(state_->handle), "waiting for the step");
+  state_->staged_bytes = 0;
+  return std::exchange(state_->error, Status());
+}
+
+}  // namespace millrace::cuda
