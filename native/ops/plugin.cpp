@@ -2,6 +2,10 @@
 
 #include "base/thread-pool.h"
 
+#if !defined(_WIN32)
+#include <dlfcn.h>
+#endif
+
 namespace millrace {
 namespace {
 
@@ -53,6 +57,12 @@ Ops ops_of(const Plugin& plugin) {
           PluginQueue::run<&Plugin::gather, GatherArgs>};
 }
 
+Status matching(const Plugin* plugin) {
+  if (plugin && plugin->size_bytes == sizeof(Plugin) && plugin->layout == plugin_layout())
+    return {};
+  return error(ErrorCode::unsupported, "the device library was built for another version");
+}
+
 class PluginDevice : public Device {
  public:
   explicit PluginDevice(std::shared_ptr<Opened> opened)
@@ -95,9 +105,24 @@ class PluginDevice : public Device {
 
 }  // namespace
 
+Result<const Plugin*> load_plugin(const std::string& path) {
+#if defined(_WIN32)
+  return error(ErrorCode::unsupported, "no device library for this platform: %s", path.c_str());
+#else
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) return error(ErrorCode::unsupported, "%s", dlerror());
+  using Entry = const Plugin* (*)();
+  const auto entry = reinterpret_cast<Entry>(dlsym(library, "millrace_device_v1"));
+  if (!entry)
+    return error(ErrorCode::unsupported, "%s is no device library of this package", path.c_str());
+  const Plugin* plugin = entry();
+  TRY(matching(plugin));
+  return plugin;
+#endif
+}
+
 Result<std::shared_ptr<Device>> open_plugin(const Plugin* plugin, int index) {
-  if (!plugin || plugin->size_bytes != sizeof(Plugin) || plugin->layout != plugin_layout())
-    return error(ErrorCode::unsupported, "the device library was built for another version");
+  TRY(matching(plugin));
   auto opened = std::make_shared<Opened>();
   opened->plugin = plugin;
   char message[k_message_bytes] = "";

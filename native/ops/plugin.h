@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "ops/device.h"
 
@@ -64,6 +65,10 @@ constexpr uint64_t plugin_layout() {
     hash = (hash ^ size) * 1099511628211u;
   return hash;
 }
+
+// The table of the library at path, which stays loaded. Unsupported with the loader's reason, or
+// when it was built for another version.
+Result<const Plugin*> load_plugin(const std::string& path);
 
 // A device of a library's table. The table outlives the device.
 Result<std::shared_ptr<Device>> open_plugin(const Plugin* plugin, int index);

@@ -149,3 +149,40 @@ describe.skipIf(!hasShared)('quantized models', () => {
     )
   }
 })
+
+// One prompt of each model: the runner executes a kernel some thousand times slower than a device.
+const hasCuda = probe.deviceTables().includes('cuda')
+describe.skipIf(!hasShared || !hasCuda)('the host form of the CUDA kernels', () => {
+  const ops = 'cuda'
+  const shortest = (model: GoldenModel): GoldenPrompt =>
+    readPrompts(model).reduce((a, b) => (b.ids.length < a.ids.length ? b : a))
+
+  it.each(plain.map((m) => [m.name, m] as const))('%s agrees with float64', (_, model) => {
+    const prompt = shortest(model)
+    const logits = logitsOf(model, withContinuation(prompt), { ops })
+    expectNear(prompt, logits, 2e-3)
+    expectGreedy(prompt, logits, 2e-3)
+  })
+
+  it.each(quantized.map((m) => [m.name, m] as const))(
+    '%s is as close to exact as llama.cpp is',
+    (_, model) => {
+      const prompt = shortest(model)
+      const exact = logitsOf(model, prompt.ids, { ops: 'reference' })
+      const logits = logitsOf(model, prompt.ids, { ops })
+      const sum = exact.reduce((a, row, i) => a + divergence(row, logits[i] as Float32Array), 0)
+      const mean = sum / prompt.ids.length
+      expect(mean).toBeLessThanOrEqual(Math.max(1e-6, 1.1 * (model.llamacpp_kl_mean ?? 0)))
+    },
+  )
+
+  it('gives the same bits token by token and at once', () => {
+    const model = plain[0] as GoldenModel
+    const { ids } = shortest(model)
+    const whole = logitsOf(model, ids, { ops })
+    const parts = logitsOf(model, ids, { ops, chunk: 1 })
+    for (const [i, row] of whole.entries()) {
+      expect(Buffer.compare(bytesOf(parts[i] as Float32Array), bytesOf(row))).toBe(0)
+    }
+  })
+})

@@ -11,6 +11,8 @@ export interface Probe {
   setOps(table: string | undefined): void
   // ops
   opsTables(): string[]
+  /** Those and, where it was built, "cuda": the host form of the CUDA kernels. */
+  deviceTables(): string[]
   // model
   modelLogits(request: {
     path: string

@@ -123,6 +123,19 @@ Napi::Value ops_alloc(const Napi::CallbackInfo& info) {
   return messages;
 }
 
+// openLibrary(path): how many devices a device library sees, or why none
+Napi::Value open_library(const Napi::CallbackInfo& info) {
+  const auto text = [&](const std::string& message) {
+    return Napi::String::New(info.Env(), message);
+  };
+  auto plugin = load_plugin(info[0].ToString());
+  if (!plugin.ok()) return text(plugin.status().message());
+  char message[512] = "";
+  int count = 0;
+  if ((*plugin)->count(message, sizeof message, &count) != 0) return text(message);
+  return text(std::to_string(count) + (count == 1 ? " device" : " devices"));
+}
+
 Napi::Value ops_embed(const Napi::CallbackInfo& info) {
   return on_device(info, [](Device& device, const Fields& f) {
     device.ops().embed(device.queue(),
@@ -278,6 +291,7 @@ void register_ops(Napi::Env env, Napi::Object exports) {
   };
   add("opsTables", ops_tables);
   add("deviceTables", device_table_names);
+  add("openLibrary", open_library);
   add("opsDevice", ops_device);
   add("opsAlloc", ops_alloc);
   add("opsEmbed", ops_embed);
