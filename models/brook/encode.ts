@@ -3,7 +3,15 @@
 // For each split: <split>.tokens (u16 LE), <split>.answers (u8 per token: 1 where an answer is to be
 // learned) and <split>.lengths (u32 LE per sample); and vocabulary.gguf, which has no tensors.
 
-import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ggufBytes } from '../../bench/gguf-writer.js'
@@ -12,7 +20,7 @@ import { Model } from '../../lib/index.js'
 import { corpus } from './corpus/corpus.js'
 import type { Sample, Split } from './corpus/sample.js'
 import { chatTemplate, entriesOf, seed, shape } from './shape.js'
-import { trainTokenizer } from './tokenizer.js'
+import { trainTokenizer, type Vocabulary } from './tokenizer.js'
 
 interface Segment {
   text: string
@@ -99,10 +107,14 @@ async function main(): Promise<void> {
   })
   if (values.out === undefined) throw new Error('Expected --out <folder>')
   mkdirSync(values.out, { recursive: true })
-  const vocabulary = trainTokenizer(texts(), shape.vocabulary)
+  // A vocabulary that is there is kept: the checkpoint beside it knows its tokens.
+  const kept = join(values.out, 'vocabulary.json')
+  const vocabulary: Vocabulary = existsSync(kept)
+    ? JSON.parse(readFileSync(kept, 'utf8'))
+    : trainTokenizer(texts(), shape.vocabulary)
   const path = join(values.out, 'vocabulary.gguf')
   writeFileSync(path, ggufBytes({ entries: entriesOf(vocabulary, 0), tensors: [] }))
-  writeFileSync(join(values.out, 'vocabulary.json'), JSON.stringify(vocabulary))
+  writeFileSync(kept, JSON.stringify(vocabulary))
   await using model = await Model.open(path, { vocabularyOnly: true })
   const samples = Number(values.samples)
   for (const [split, n] of [

@@ -82,19 +82,16 @@ export function chinesePassage(random: Random, split: Split): Sample {
   const facts = [asked]
   const length = random.integer(2, 6)
   while (facts.length < length) {
-    const { values } = factFilling(random)
+    const fact = filled(random, 'train', factFilling)
     const differs = facts.every(
-      (fact) =>
-        fact.kind !== values.kind || (fact.name !== values.name && fact.value !== values.value),
+      (other) =>
+        other.kind !== fact.kind || (other.name !== fact.name && other.value !== fact.value),
     )
-    if (differs) facts.push(values)
+    if (differs) facts.push(fact)
   }
-  const passage = random
-    .shuffled(facts)
-    .map((fact) => fill(relations[fact.kind]?.says ?? '', fact))
-    .join('')
+  const told = (fact: (typeof facts)[0]): string => fill(relations[fact.kind]?.says ?? '', fact)
+  const passage = random.shuffled(facts).map(told).join('')
   const relation = relations[asked.kind]
-  const isAbout = random.chance(0.7)
-  const question = fill((isAbout ? relation?.asks : relation?.whose) ?? '', asked)
-  return answered('passage', 'zh', `${passage}\n\n${question}`, isAbout ? asked.value : asked.name)
+  const question = fill((random.chance(0.7) ? relation?.asks : relation?.whose) ?? '', asked)
+  return answered('passage', 'zh', `${passage}\n\n${question}`, told(asked))
 }

@@ -13,19 +13,29 @@ import { tool } from './tools.js'
 
 type Make = (random: Random, split: Split) => Sample
 
+/** In training, up to `most` questions of a kind one after another; the last one is the sample's. */
+const several =
+  (most: number, make: Make): Make =>
+  (random, split) => {
+    const n = split === 'train' ? random.integer(1, most) : 1
+    const samples = Array.from({ length: n }, () => make(random, split))
+    const last = samples.at(-1) ?? make(random, split)
+    return { ...last, turns: samples.flatMap(({ turns }) => turns) }
+  }
+
 // Shares of samples, in hundredths.
 const mixture: [number, Make][] = [
   [20, story],
   [20, passage],
-  [13, record],
+  [13, several(3, record)],
   [13, tool],
-  [12, list],
-  [7, (random, split) => sum(random, split, 'en')],
-  [3, (random, split) => count(random, split, 'en')],
+  [12, several(4, list)],
+  [7, several(8, (random, split) => sum(random, split, 'en'))],
+  [3, several(4, (random, split) => count(random, split, 'en'))],
   [3, (random) => chat(random, 'en')],
   [3, chineseStory],
   [3, chinesePassage],
-  [2, (random, split) => sum(random, split, 'zh')],
+  [2, several(8, (random, split) => sum(random, split, 'zh'))],
   [1, (random) => chat(random, 'zh')],
 ]
 

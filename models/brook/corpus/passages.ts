@@ -125,24 +125,29 @@ function storyBetween(random: Random): string {
   })
 }
 
-/** A question about the fact, and its answer. */
-function question(random: Random, fact: Fact): { text: string; answer: string } {
-  const relation = relationOf(fact.kind)
-  const about = random.chance(0.7)
-  const text = fill(random.pick(about ? relation.asks : relation.whose), slots(fact))
-  return { text, answer: about ? fact.value : fact.name }
+/** A fact as the text tells it. */
+interface Told extends Fact {
+  sentence: string
 }
 
+/** A question that the fact answers; the answer is what the text says. */
+function question(random: Random, fact: Told): string {
+  const { asks, whose } = relationOf(fact.kind)
+  return fill(random.pick(random.chance(0.7) ? asks : whose), slots(fact))
+}
+
+const mostQuestions = 5
+
 export function passage(random: Random, split: Split): Sample {
-  const asked = filled(random, split, factFilling)
   const { facts, stories } = length(random)
-  const others: Fact[] = []
-  while (others.length < facts) {
-    const other = factFilling(random).values
-    if ([asked, ...others].every(differs(other))) others.push(other)
+  const all: Told[] = []
+  while (all.length <= facts) {
+    const fact = filled(random, all.length === 0 ? split : 'train', factFilling)
+    const sentence = fill(random.pick(relationOf(fact.kind).says), slots(fact))
+    if (all.every(differs(fact))) all.push({ ...fact, sentence })
   }
-  const all = random.shuffled([asked, ...others])
-  const sentences = all.map((fact) => fill(random.pick(relationOf(fact.kind).says), slots(fact)))
+  const [asked, ...others] = all as [Told, ...Told[]]
+  const sentences = random.shuffled(all).map((fact) => fact.sentence)
   for (let i = 0; i < stories; i++) {
     sentences.splice(random.integer(0, sentences.length), 0, `\n\n${storyBetween(random)}\n\n`)
   }
@@ -150,22 +155,14 @@ export function passage(random: Random, split: Split): Sample {
     .join(' ')
     .replace(/ ?\n\n ?(\n\n ?)?/g, '\n\n')
     .trim()
-  const first = question(random, asked)
-  const turns: Turn[] = [
-    user(fill(random.pick(questionForms), { passage: text, question: first.text })),
-    assistant(first.answer),
-  ]
-  if (random.chance(0.3)) {
-    // A second question first: the one judged is always the last.
-    const before = question(random, random.pick(all))
-    turns.splice(
-      0,
-      2,
-      user(fill(random.pick(questionForms), { passage: text, question: before.text })),
-      assistant(before.answer),
-      user(first.text),
-      assistant(first.answer),
-    )
-  }
+  // The one judged is always the last. In training a text is asked about more than once: most of
+  // what there is to learn from it lies in the answers.
+  const most = split === 'train' ? mostQuestions : 2
+  const before = random.some(others, random.integer(0, Math.min(most - 1, others.length)))
+  const turns: Turn[] = [...before, asked].flatMap((fact, i) => {
+    const asks = question(random, fact)
+    const first = fill(random.pick(questionForms), { passage: text, question: asks })
+    return [user(i === 0 ? first : asks), assistant(fact.sentence)]
+  })
   return { task: 'passage', language: 'en', turns }
 }

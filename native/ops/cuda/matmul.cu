@@ -238,8 +238,9 @@ __device__ __forceinline__ void multiply_half(const MatmulParams& params, int ti
   }
 }
 
+// One block a multiprocessor at least: the compiler may take all registers before it spills one.
 template <class Form, bool bf16, int bands, int groups>
-__global__ void __launch_bounds__(k_threads)
+__global__ void __launch_bounds__(k_threads, 1)
     matmul_kernel(const __grid_constant__ MatmulParams params) {
   constexpr Packing packing = Form::packing;
   constexpr int stages = k_stages<groups>;
