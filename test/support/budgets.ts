@@ -50,9 +50,13 @@ function checkLengths(files: SourceFile[], report: Budgets): void {
   }
 }
 
+// Spells the names of CUDA C++ for the host compiler.
+const spellsCuda = 'native/ops/cuda/host/cuda.h'
+
 /** Macros that outlive their file: a row that is undefined after its table does not count. */
 function checkMacros(native: SourceFile[], report: Budgets): void {
   for (const { path, text } of native) {
+    if (path === spellsCuda) continue
     for (const [, name = ''] of text.matchAll(/^\s*#define (\w+)/gm)) {
       if (allowedMacros.includes(name) || text.includes(`#undef ${name}`)) continue
       report.failures.push(`${path} defines ${name}: the macros are ${allowedMacros.join(', ')}`)

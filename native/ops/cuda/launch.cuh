@@ -7,7 +7,7 @@ namespace millrace::cuda {
 
 constexpr size_t k_default_shared_bytes = 48 * 1024;  // more must be asked for, once per kernel
 
-cudaStream_t handle_of(Stream& stream);
+cudaStream_t stream_handle(Stream& stream);
 // Records a failed call; true when it was none.
 bool passed(Stream& stream, cudaError_t code, const char* what);
 
@@ -25,7 +25,7 @@ void launch(Stream& stream, void (*kernel)(Params), Grid grid, int threads, size
                         static_cast<unsigned>(grid.z));
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = shared_bytes;
-  config.stream = handle_of(stream);
+  config.stream = stream_handle(stream);
   passed(stream, cudaLaunchKernelEx(&config, kernel, params), "starting a kernel");
 }
 

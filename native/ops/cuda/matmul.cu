@@ -10,6 +10,7 @@
 
 #include "ops/cuda/launch.h"
 #include "ops/cuda/operators.h"
+#include "ops/cuda/prepare.h"
 #include "ops/cuda/reduce.cuh"
 #include "ops/cuda/unpack.cuh"
 
@@ -18,86 +19,9 @@ namespace {
 
 constexpr int k_warps = 8;
 constexpr int k_threads = k_warps * k_warp;
-constexpr int k_step = 16;                            // columns of one mma
-constexpr int k_group = 8;                            // tokens of one mma
-constexpr int k_sum_columns = 16;                     // columns of one entry of x_sums
+constexpr int k_group = 8;  // tokens of one mma
 constexpr int k_chunk_halves = 8;                     // of one copy of 16 bytes
 constexpr int k_chunks = k_columns / k_chunk_halves;  // of a token in a tile
-
-// --- the input, once for all products -----------------------------------------------------------
-
-struct Prepared {
-  const uint16_t* x;    // [n, padded], f16 or bf16
-  const float* x_unit;  // [n], what the integers of a row are worth: a power of two
-  const float* x_sums;  // [n, padded / 16], of what x holds
-};
-
-struct PrepareParams {
-  const float* x;
-  int64_t x_stride;
-  int cols, padded;
-  bool bf16;
-  uint16_t* out;
-  float *unit, *sums;
-};
-
-constexpr uint32_t k_exponent_bias = 127;
-constexpr uint32_t k_top_exponent = 14;  // of the largest value of a scaled row
-
-// 2^(14 - floor(log2(largest))), and its inverse by the sign.
-__device__ __forceinline__ float power_for(float largest, int sign) {
-  const int exponent =
-      static_cast<int>(bits_of_float(largest) >> 23) - static_cast<int>(k_exponent_bias);
-  const int wanted = largest > 0 ? sign * (static_cast<int>(k_top_exponent) - exponent) : 0;
-  const int bounded = wanted > 126 ? 126 : wanted < -126 ? -126 : wanted;
-  return float_of_bits(static_cast<uint32_t>(bounded + static_cast<int>(k_exponent_bias)) << 23);
-}
-
-__global__ void __launch_bounds__(k_threads)
-    prepare_kernel(const __grid_constant__ PrepareParams params) {
-  auto* parts = reinterpret_cast<float*>(shared_memory());
-  const int64_t token = blockIdx.x;
-  const float* x = params.x + token * params.x_stride;
-  float largest = 0;
-  for (int i = static_cast<int>(threadIdx.x); i < params.cols; i += k_threads)
-    largest = fmaxf(largest, fabsf(x[i]));
-  largest = max_of_warp(largest);
-  if (lane_of_thread() == 0) parts[warp_of_thread()] = largest;
-  __syncthreads();
-  for (int i = 0; i < k_warps; ++i) largest = fmaxf(largest, parts[i]);
-  const float power = params.bf16 ? 1.0f : power_for(largest, 1);
-  if (threadIdx.x == 0) params.unit[token] = params.bf16 ? 1.0f : power_for(largest, -1);
-
-  const int sums = params.padded / k_sum_columns;
-  for (int s = static_cast<int>(threadIdx.x); s < sums; s += k_threads) {
-    float sum = 0;
-    for (int i = s * k_sum_columns; i < (s + 1) * k_sum_columns; ++i) {
-      const float value = i < params.cols ? x[i] * power : 0.0f;
-      const uint16_t bits = params.bf16 ? bf16_of_f32(value) : f16_of_f32(value);
-      params.out[token * params.padded + i] = bits;
-      sum += params.bf16 ? bf16_as_f32(bits) : f32_of_f16(bits);
-    }
-    params.sums[token * sums + s] = sum;
-  }
-}
-
-// Null members after an error.
-Prepared prepare(Stream& stream, const MatmulArgs& args, int padded, bool bf16) {
-  const auto n = static_cast<size_t>(args.n), width = static_cast<size_t>(padded);
-  const size_t x_bytes = n * width * sizeof(uint16_t);  // a multiple of 128 bytes
-  const size_t sums_bytes = n * width / k_sum_columns * sizeof(float);
-  auto* memory = static_cast<char*>(stream.workspace(x_bytes + sums_bytes + n * sizeof(float)));
-  if (!memory) return {};
-  auto* x = reinterpret_cast<uint16_t*>(memory);
-  auto* sums = reinterpret_cast<float*>(memory + x_bytes);
-  auto* unit = reinterpret_cast<float*>(memory + x_bytes + sums_bytes);
-  const int cols = args.products[0].weight.cols;
-  launch(stream, prepare_kernel, {args.n}, k_threads, k_warps * sizeof(float),
-         PrepareParams{args.x, args.x_stride, cols, padded, bf16, x, unit, sums});
-  return {x, unit, sums};
-}
-
-// --- the product --------------------------------------------------------------------------------
 
 struct MatmulParams {
   const char* weight;
@@ -334,48 +258,6 @@ void launch_for_batch(Stream& stream, const MatmulParams& params) {
     if (params.n > 64 && stream.facts().shared_bytes >= shared_bytes<2, 8>())
       return launch_shape<Form, bf16, 2, 8>(stream, params);
   launch_shape<Form, bf16, 2, 4>(stream, params);
-}
-
-// --- f32 weights: one warp per row and up to k_float_tokens tokens, no tensor cores ---------------
-
-constexpr int k_float_tokens = 8;
-
-struct FloatParams {
-  Product product;
-  const float* x;
-  int64_t x_stride;
-  int n;
-};
-
-__global__ void __launch_bounds__(k_threads)
-    matmul_f32_kernel(const __grid_constant__ FloatParams params) {
-  const Weight& weight = params.product.weight;
-  const int row = static_cast<int>(blockIdx.x) * k_warps + warp_of_thread();
-  if (row >= weight.rows) return;  // the whole warp
-  const auto* w = reinterpret_cast<const float*>(static_cast<const char*>(weight.data) +
-                                                 row * weight.row_bytes);
-  const int first = static_cast<int>(blockIdx.y) * k_float_tokens;
-  const int count = params.n - first < k_float_tokens ? params.n - first : k_float_tokens;
-  float sums[k_float_tokens] = {};
-  for (int i = lane_of_thread(); i < weight.cols; i += k_warp) {
-    const float value = w[i];
-    for (int t = 0; t < k_float_tokens; ++t)
-      if (t < count) sums[t] += value * params.x[(first + t) * params.x_stride + i];
-  }
-  for (int t = 0; t < k_float_tokens; ++t) {
-    const float sum = sum_of_warp(sums[t]);
-    if (t < count && lane_of_thread() == 0)
-      params.product.out[(first + t) * params.product.out_stride + row] =
-          sum + (params.product.bias ? params.product.bias[row] : 0.0f);
-  }
-}
-
-void multiply_f32(Stream& stream, const MatmulArgs& args, const Product& product) {
-  FloatParams params{product, args.x, args.x_stride, args.n};
-  if (!params.product.out_stride) params.product.out_stride = product.weight.rows;
-  launch(stream, matmul_f32_kernel,
-         {divide_up(product.weight.rows, k_warps), divide_up(args.n, k_float_tokens)}, k_threads, 0,
-         params);
 }
 
 template <class Block>

@@ -18,6 +18,9 @@ void gate(Stream& stream, const GateArgs& args);
 void add(Stream& stream, const AddArgs& args);
 void gather(Stream& stream, const GatherArgs& args);
 
+// The part of matmul whose weight is f32, in the plain layout.
+void multiply_f32(Stream& stream, const MatmulArgs& args, const Product& product);
+
 size_t kv_page_bytes(const KvShape& shape);
 
 }  // namespace millrace::cuda

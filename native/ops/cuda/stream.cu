@@ -39,7 +39,7 @@ struct Stream::State {
   cudaDeviceProp properties{};
 };
 
-cudaStream_t handle_of(Stream& stream) { return stream.state().handle; }
+cudaStream_t stream_handle(Stream& stream) { return stream.state().handle; }
 
 bool passed(Stream& stream, cudaError_t code, const char* what) {
   if (code != cudaSuccess) stream.fail(status_of_call(code, what));

@@ -18,7 +18,6 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __grid_constant__
-#define __restrict__ __restrict
 #define threadIdx (::millrace::simt::thread_index())
 #define blockIdx (::millrace::simt::block_index())
 #define blockDim (::millrace::simt::block_size())

@@ -1,23 +1,15 @@
 #include "ops/cuda/host/fiber.h"
 
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <vector>
-
-#if MILLRACE_HAS_FIBERS
-#include <sys/mman.h>
-#endif
 
 namespace millrace::simt {
 namespace {
 
 constexpr size_t k_stack_bytes = 256 * 1024;  // touched pages only cost memory
-
-}  // namespace
-
-#if MILLRACE_HAS_FIBERS
-
-namespace {
 
 // Stacks of this OS thread that no fiber has: a launch needs hundreds, and mapping them anew would
 // take longer than most kernels.
@@ -167,16 +159,5 @@ void Fiber::suspend() {
   State& state = *state_;
   millrace_switch(&state.fiber_sp, state.scheduler_sp);
 }
-
-#else
-
-struct Fiber::State {};
-Fiber::Fiber() = default;
-Fiber::~Fiber() = default;
-void Fiber::restart(void (*)(void*), void*) {}
-void Fiber::resume() { std::abort(); }
-void Fiber::suspend() { std::abort(); }
-
-#endif
 
 }  // namespace millrace::simt

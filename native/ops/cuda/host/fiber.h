@@ -1,18 +1,12 @@
 #pragma once
 // A fiber: a stack of its own and a place to go on from. The runner gives one to each CUDA thread.
-// Threads: a fiber is resumed and suspended by one OS thread.
+// Written for x86-64 and 64-bit ARM under System V's rules; CMake leaves the host form out
+// elsewhere. Threads: a fiber is resumed and suspended by one OS thread.
 
 #include <cstddef>
 #include <memory>
 
 namespace millrace::simt {
-
-// Whether this processor's switch is written; without it the host form of the kernels is absent.
-#if (defined(__x86_64__) || defined(__aarch64__)) && !defined(_WIN32)
-#define MILLRACE_HAS_FIBERS 1
-#else
-#define MILLRACE_HAS_FIBERS 0
-#endif
 
 class Fiber {
  public:

@@ -259,8 +259,6 @@ Block& here() { return *Block::current_block; }
 Status run(Index grid, Index block, size_t shared_bytes, const std::function<void()>& body,
            const Schedule& schedule) {
   const size_t n_threads = size_t{block.x} * block.y * block.z;
-  if (!MILLRACE_HAS_FIBERS)
-    return error(ErrorCode::unsupported, "the runner of kernels is not written for this processor");
   if (n_threads == 0 || n_threads > k_max_block_threads)
     return error(ErrorCode::internal, "Expected a block of 1..%u threads but found %zu",
                  k_max_block_threads, n_threads);
@@ -307,10 +305,10 @@ Status run(Index grid, Index block, size_t shared_bytes, const std::function<voi
   };
   // Sites are collected without a lock.
   const size_t workers = schedule.sites ? 1 : static_cast<size_t>(schedule.os_threads);
-  std::vector<std::thread> helpers;
-  for (size_t i = 1; i < std::min(workers, n_blocks); ++i) helpers.emplace_back(work, i);
+  std::vector<std::thread> others;
+  for (size_t i = 1; i < std::min(workers, n_blocks); ++i) others.emplace_back(work, i);
   work(0);
-  for (std::thread& helper : helpers) helper.join();
+  for (std::thread& other : others) other.join();
   return fault.empty() ? Status() : Status(ErrorCode::internal, fault);
 }
 
