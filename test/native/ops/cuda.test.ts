@@ -204,17 +204,17 @@ test.skipIf(!built)('a plain quantized weight is refused by name', () => {
 
 const shape = { heads: 4, kvHeads: 2, headDim: 32, cacheType: 'F16' as const }
 
-/** The last token of one sequence of 300 attends after a prompt that came in two chunks. */
+/** The last token of one sequence of 150 attends after a prompt that came in two chunks. */
 function attend(settings: Partial<AttentionCall> = {}): Float32Array {
   const { heads, kvHeads, headDim } = shape
-  const length = 300
+  const length = 150
   const one = {
     q: normals(1, length * heads * headDim),
     k: normals(2, length * kvHeads * headDim),
     v: normals(3, length * kvHeads * headDim),
     out: new Float32Array(length * heads * headDim),
   }
-  const steps = [Int32Array.of(0, 0, 290), Int32Array.of(0, 290, 9), Int32Array.of(0, 299, 1)]
+  const steps = [Int32Array.of(0, 0, 140), Int32Array.of(0, 140, 9), Int32Array.of(0, 149, 1)]
   const call = { table: 'cuda', ...shape, scale: 0.2, fill: 255, sequences: [one], steps }
   ops.opsAttention({ ...call, ...settings })
   return one.out
@@ -257,9 +257,12 @@ test.skipIf(!built).each(cases)(
   },
 )
 
-/** Schedules under which a case is wrong or stopped. */
-function caught(run: () => Float32Array, expected: Float32Array): number[] {
-  return seeds.filter((seed) => {
+// Most faults show at once; few need two blocks to meet at the right moment.
+const mostSchedules = 200
+
+/** Whether a case is wrong or stopped under one of the first schedules. */
+function isCaught(run: () => Float32Array, expected: Float32Array): boolean {
+  return Array.from({ length: mostSchedules }, (_, i) => i + 1).some((seed) => {
     native.cudaSchedule(seed, 1)
     try {
       return !sameBits(run(), expected)
@@ -269,29 +272,35 @@ function caught(run: () => Float32Array, expected: Float32Array): number[] {
   })
 }
 
-test.skipIf(!built)('no barrier and no wait can be taken out without being missed', () => {
-  const expected = cases.map(({ run }) => run())
-  const sites = new Map<string, { site: Site; cases: number[] }>()
-  cases.forEach(({ run }, i) => {
-    native.cudaSites(true)
-    run()
-    for (const site of native.cudaSites(false)) {
-      const name = `${site.kind} at ${site.file.split('/').at(-1)}:${site.line}`
-      const known = sites.get(name) ?? { site, cases: [] }
-      sites.set(name, { site, cases: [...known.cases, i] })
-    }
-  })
-  expect(sites.size).toBeGreaterThan(8)
-  const unmissed = [...sites].filter(([, { site, cases: using }]) => {
-    native.cudaSkip(site)
-    return !using.some((i) => {
-      const one = cases[i]
-      const right = expected[i]
-      return one && right && caught(one.run, right).length > 0
+test.skipIf(!built)(
+  'no barrier and no wait can be taken out without being missed',
+  {
+    timeout: 120_000,
+  },
+  () => {
+    const expected = cases.map(({ run }) => run())
+    const sites = new Map<string, { site: Site; cases: number[] }>()
+    cases.forEach(({ run }, i) => {
+      native.cudaSites(true)
+      run()
+      for (const site of native.cudaSites(false)) {
+        const name = `${site.kind} at ${site.file.split('/').at(-1)}:${site.line}`
+        const known = sites.get(name) ?? { site, cases: [] }
+        sites.set(name, { site, cases: [...known.cases, i] })
+      }
     })
-  })
-  expect(unmissed.map(([name]) => name)).toEqual([])
-})
+    expect(sites.size).toBeGreaterThan(8)
+    const unmissed = [...sites].filter(([, { site, cases: using }]) => {
+      native.cudaSkip(site)
+      return !using.some((i) => {
+        const one = cases[i]
+        const right = expected[i]
+        return one && right && isCaught(one.run, right)
+      })
+    })
+    expect(unmissed.map(([name]) => name)).toEqual([])
+  },
+)
 
 test.skipIf(!built)('attention that reads the page after the right one is wrong', () => {
   expect(sameBits(attend({ pageShift: 1 }), attend())).toBe(false)
