@@ -19,7 +19,7 @@ namespace {
 
 constexpr int k_warps = 8;
 constexpr int k_threads = k_warps * k_warp;
-constexpr int k_group = 8;  // tokens of one mma
+constexpr int k_group = 8;                            // tokens of one mma
 constexpr int k_chunk_halves = 8;                     // of one copy of 16 bytes
 constexpr int k_chunks = k_columns / k_chunk_halves;  // of a token in a tile
 
@@ -251,13 +251,18 @@ void launch_shape(Stream& stream, const MatmulParams& params) {
 
 template <class Form, bool bf16>
 void launch_for_batch(Stream& stream, const MatmulParams& params) {
+  constexpr Packing packing = Form::packing;
+  // Two scales for each half tile, offsets and the words of bytes want registers: what is left
+  // decides how much a block may make. npm run cuda finds what spills.
+  constexpr bool fine = packing.codes != Codes::halves && packing.sub == 16;
+  constexpr int bands = fine && packing.offset ? 1 : 2;
+  constexpr bool wide = !fine && !packing.offset && packing.codes != Codes::bytes;
   if (params.n <= 8) return launch_shape<Form, bf16, 1, 1>(stream, params);
   if (params.n <= 16) return launch_shape<Form, bf16, 1, 2>(stream, params);
-  // Offsets need registers that the widest shape does not leave.
-  if constexpr (!Form::packing.offset)
+  if constexpr (wide)
     if (params.n > 64 && stream.facts().shared_bytes >= shared_bytes<2, 8>())
       return launch_shape<Form, bf16, 2, 8>(stream, params);
-  launch_shape<Form, bf16, 2, 4>(stream, params);
+  launch_shape<Form, bf16, bands, 4>(stream, params);
 }
 
 template <class Block>
