@@ -111,17 +111,23 @@ __device__ __forceinline__ void load_chunk(const View& view, int first, int end,
   }
 }
 
+struct Line {
+  const float* query;
+  int position;
+};
+
 // Adds a chunk to one line: this lane scores position first + lane, then gathers its dimensions.
 template <int n_values>
-__device__ __forceinline__ void add_chunk(const AttentionArgs& args, const float* query,
-                                          int position, int first, const float* keys,
-                                          const float* values, Sum<n_values>& sum) {
+__device__ __forceinline__ void add_chunk(const AttentionArgs& args, const Line& line, int first,
+                                          const float* keys, const float* values,
+                                          Sum<n_values>& sum) {
   const int dim = args.cache.shape.head_dim;
   const int lane = lane_of_thread();
   const int mine = first + lane;
-  const bool seen = mine <= position && (args.window == 0 || mine > position - args.window);
+  const bool seen =
+      mine <= line.position && (args.window == 0 || mine > line.position - args.window);
   float score = 0;
-  for (int d = 0; d < dim; ++d) score += query[d] * keys[lane * padded(dim) + d];
+  for (int d = 0; d < dim; ++d) score += line.query[d] * keys[lane * padded(dim) + d];
   score *= args.scale;
   if (args.soft_cap > 0) score = args.soft_cap * tanhf(score / args.soft_cap);
   if (!seen) score = -INFINITY;
@@ -254,7 +260,7 @@ __device__ __forceinline__ void add_range(const View& view, int range, const Sha
     for (int i = 0; i < k_lines_of_warp; ++i) {
       const int line = i * k_warps + warp_of_thread();
       if (line < view.tile.n_lines)
-        add_chunk(args, shared.queries + line * args.cache.shape.head_dim, view.position(line),
+        add_chunk(args, {shared.queries + line * args.cache.shape.head_dim, view.position(line)},
                   chunk, shared.keys, shared.values, sums[i]);
     }
     __syncthreads();

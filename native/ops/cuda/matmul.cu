@@ -105,10 +105,26 @@ __device__ __forceinline__ TokenSums sums_of_x(const MatmulParams& params, int t
 }
 
 // Half a tile, 32 columns: two steps.
+struct Half {
+  int tile, half;
+  int first_token;
+  char* x;  // the tile in shared memory
+};
+
+// Takes offset times the sum of x off a group's sums, for the columns from `column` of the half on.
+template <int sub>
+__device__ __forceinline__ void take_offset(const MatmulParams& params, const Half& at, int column,
+                                            int group, const Scale (&scale)[2], float (&sum)[4]) {
+  const int token = at.first_token + group * k_group + lane_of_thread() % 4 * 2;
+  const TokenSums of_x = sums_of_x<sub>(params, at.tile, at.half * (k_columns / 2) + column, token);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) sum[i] -= scale[i / 2].offset * of_x.of[i % 2];
+}
+
 template <class Form, bool bf16, int bands, int groups>
-__device__ __forceinline__ void multiply_half(const MatmulParams& params, int tile, int half,
-                                              int first_token, const Raw<Form> (&raw)[bands],
-                                              const char* const (&scales)[bands], char* x,
+__device__ __forceinline__ void multiply_half(const MatmulParams& params, const Half& at,
+                                              const Raw<Form> (&raw)[bands],
+                                              const char* const (&scales)[bands],
                                               Sums<bands, groups>& sums) {
   constexpr Packing packing = Form::packing;
   constexpr int k_half = k_columns / 2;
@@ -120,9 +136,9 @@ __device__ __forceinline__ void multiply_half(const MatmulParams& params, int ti
 #pragma unroll
   for (int m = 0; m < bands; ++m) {
 #pragma unroll
-    for (int step = 0; step < 2; ++step) unpack<Form>(raw[m], half * 2 + step, a[m][step]);
+    for (int step = 0; step < 2; ++step) unpack<Form>(raw[m], at.half * 2 + step, a[m][step]);
     if constexpr (!plain) {
-      const int first_sub = (tile * k_columns + half * k_half) % packing.tile / packing.sub;
+      const int first_sub = (at.tile * k_columns + at.half * k_half) % packing.tile / packing.sub;
 #pragma unroll
       for (int s = 0; s < subs; ++s)
 #pragma unroll
@@ -134,7 +150,7 @@ __device__ __forceinline__ void multiply_half(const MatmulParams& params, int ti
 #pragma unroll
   for (int g = 0; g < groups; ++g) {
     uint32_t b[4];
-    load_matrices(b, chunk_of(x, g * k_group + lane % 8, half * 4 + lane / 8));
+    load_matrices(b, chunk_of(at.x, g * k_group + lane % 8, at.half * 4 + lane / 8));
 #pragma unroll
     for (int m = 0; m < bands; ++m) {
       float(&sum)[4] = sums.of[m][g];
@@ -149,13 +165,8 @@ __device__ __forceinline__ void multiply_half(const MatmulParams& params, int ti
           if constexpr (subs == 1) multiply<bf16>(part, a[m][1], b[2], b[3]);
 #pragma unroll
           for (int i = 0; i < 4; ++i) sum[i] += scale[m][s][i / 2].scale * part[i];
-          if constexpr (packing.offset) {
-            const TokenSums of_x =
-                sums_of_x<packing.sub>(params, tile, half * k_half + s * packing.sub,
-                                       first_token + g * k_group + lane % 4 * 2);
-#pragma unroll
-            for (int i = 0; i < 4; ++i) sum[i] -= scale[m][s][i / 2].offset * of_x.of[i % 2];
-          }
+          if constexpr (packing.offset)
+            take_offset<packing.sub>(params, at, s * packing.sub, g, scale[m][s], sum);
         }
       }
     }
@@ -212,8 +223,7 @@ __global__ void __launch_bounds__(k_threads, 1)
     char* x = buffers + (tile - first) % stages * k_x_tile_bytes<groups>;
 #pragma unroll
     for (int half = 0; half < 2; ++half)
-      multiply_half<Form, bf16, bands, groups>(params, tile, half, first_token, raw, scales, x,
-                                               sums);
+      multiply_half<Form, bf16>(params, Half{tile, half, first_token, x}, raw, scales, sums);
   }
 
   // The slices are added in order; their parts take the place of x.

@@ -65,7 +65,7 @@ const std::map<std::string, void (*)()> k_wrong_kernels = {
      }},
     {"threads of a block meet at two places",
      [] {
-       if (threadIdx.x < 32)
+       if (threadIdx.x < 32)  // NOLINT(bugprone-branch-clone): the two lines are the point
          __syncthreads();
        else
          __syncthreads();

@@ -214,10 +214,19 @@ std::vector<Cached> read_sequences(const Fields& f, int q_dim, int page_tokens) 
   return sequences;
 }
 
+// A fault to seed: attention is told pages that lie so many after the right ones, of all.
+struct PageFault {
+  int page_shift, n_pages;
+};
+
+void shift_pages(std::vector<Cached>& sequences, int by, int n_pages) {
+  for (Cached& s : sequences)
+    for (int32_t& page : s.pages) page = (page + by) % n_pages;
+}
+
 // One step: gathers the spans' rows into a batch, stores, attends, and scatters the outputs.
-// Attention is told pages that lie `page_shift` after the right ones.
 void run_step(Device& device, AttentionArgs attention, std::vector<Cached>& sequences,
-              const int32_t* spans, int n_spans, int page_shift, int n_pages) {
+              const int32_t* spans, int n_spans, const PageFault& fault) {
   const KvShape& shape = attention.cache.shape;
   const auto q_dim = static_cast<size_t>(attention.heads * shape.head_dim);
   const auto kv_dim = static_cast<size_t>(shape.kv_heads * shape.head_dim);
@@ -241,11 +250,9 @@ void run_step(Device& device, AttentionArgs attention, std::vector<Cached>& sequ
   attention.q_stride = attention.out_stride = static_cast<int64_t>(q_dim);
   attention.spans = batch.data();
   attention.n_spans = n_spans;
-  for (Cached& s : sequences)
-    for (int32_t& page : s.pages) page = (page + page_shift) % n_pages;
+  shift_pages(sequences, fault.page_shift, fault.n_pages);
   device.ops().attention(device.queue(), attention);
-  for (Cached& s : sequences)
-    for (int32_t& page : s.pages) page = (page + n_pages - page_shift) % n_pages;
+  shift_pages(sequences, fault.n_pages - fault.page_shift, fault.n_pages);
   spans -= 3 * n_spans;
   for (int i = 0; i < n_spans; ++i, spans += 3)
     std::memcpy(
@@ -278,7 +285,7 @@ Napi::Value ops_attention(const Napi::CallbackInfo& info) {
     for (uint32_t i = 0; i < steps.Length(); ++i) {
       const auto spans = steps.Get(i).As<Napi::Int32Array>();
       run_step(device, args, sequences, spans.Data(), static_cast<int>(spans.ElementLength() / 3),
-               f.number_or("pageShift", 0), static_cast<int>(n_pages));
+               {f.number_or("pageShift", 0), static_cast<int>(n_pages)});
     }
   });
 }

@@ -7,11 +7,11 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <source_location>
 
 #include "ops/cuda/host/runner.h"
 #include "tensor/half.h"
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the names are CUDA's
 #define __global__ static
 #define __device__
 #define __host__
@@ -29,17 +29,19 @@ struct alignas(16) uint4 {
 
 namespace millrace::cuda {
 
-using Where = std::source_location;
+using Where = simt::Place;
 
-inline void __syncthreads(const Where& where = Where::current()) { simt::meet_block(where); }
-inline void __syncwarp(const Where& where = Where::current()) {
+inline void __syncthreads(const Where& where = Where::here()) { simt::meet_block(where); }
+inline void __syncwarp(const Where& where = Where::here()) {
   simt::meet_warp(nullptr, nullptr, where);
 }
+
+// NOLINTEND(bugprone-reserved-identifier)
 
 // Makes what lanes wrote visible to their warp where an operation of the warp brings the lanes
 // together anyway: the memory model asks for it. The runner has none, so it cannot miss this one,
 // and does not offer it as a fault to seed.
-inline void order_warp(const Where& where = Where::current()) {
+inline void order_warp(const Where& where = Where::here()) {
   simt::meet_warp([](void* const*) {}, nullptr, where);
 }
 
@@ -47,7 +49,7 @@ inline char* shared_memory() { return simt::shared_memory(); }
 
 // Every lane reads the value of lane `source`; masks are full.
 template <class T>
-T shuffle(T value, int source, const Where& where = Where::current()) {
+T shuffle(T value, int source, const Where& where = Where::here()) {
   struct Args {
     T given, taken;
     int source;
@@ -63,7 +65,7 @@ T shuffle(T value, int source, const Where& where = Where::current()) {
   return args.taken;
 }
 template <class T>
-T shuffle_xor(T value, int mask, const Where& where = Where::current()) {
+T shuffle_xor(T value, int mask, const Where& where = Where::here()) {
   return shuffle(value, simt::lane() ^ mask, where);
 }
 

@@ -12,21 +12,20 @@ inline void check_aligned(const void* pointer, const Where& where) {
 
 // 16 bytes of global memory into shared memory, or zeros where `present` is false.
 inline void copy_async_16(void* to, const void* from, bool present,
-                          const Where& where = Where::current()) {
+                          const Where& where = Where::here()) {
   check_aligned(to, where);
   if (present) check_aligned(from, where);
   simt::copy_later(to, from, 16, !present);
 }
 inline void commit_copies() { simt::commit_copies(); }
 template <int n_left>
-inline void wait_copies(const Where& where = Where::current()) {
+inline void wait_copies(const Where& where = Where::here()) {
   simt::wait_copies(n_left, where);
 }
 
 // Four 8x8 matrices of 16-bit values: lane l hands in the address of row l % 8 of matrix l / 8 and
 // gets the values 2 * (l % 4) and the next of row l / 4 of each.
-inline void load_matrices(uint32_t (&out)[4], const void* row,
-                          const Where& where = Where::current()) {
+inline void load_matrices(uint32_t (&out)[4], const void* row, const Where& where = Where::here()) {
   check_aligned(row, where);
   struct Args {
     const char* row;
@@ -86,11 +85,11 @@ void multiply_fragments(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint
       &args, where);
 }
 inline void multiply_f16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
-                         const Where& where = Where::current()) {
+                         const Where& where = Where::here()) {
   multiply_fragments<f16_to_f32>(c, a, b0, b1, where);
 }
 inline void multiply_bf16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
-                          const Where& where = Where::current()) {
+                          const Where& where = Where::here()) {
   multiply_fragments<bf16_to_f32>(c, a, b0, b1, where);
 }
 

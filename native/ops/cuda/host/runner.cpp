@@ -33,21 +33,20 @@ struct Thread {
   Index index;
   int lane = 0;
   State state = State::ready;
-  std::source_location where;
+  Place where{};
   Together together = nullptr;
   void* args = nullptr;
   std::vector<std::vector<Copy>> groups;  // committed, oldest first
   std::vector<Copy> open_group;
 };
 
-bool same_place(const std::source_location& a, const std::source_location& b) {
-  return a.line() == b.line() && a.column() == b.column() &&
-         std::strcmp(a.file_name(), b.file_name()) == 0;
+bool same_place(const Place& a, const Place& b) {
+  return a.line == b.line && std::strcmp(a.file, b.file) == 0;
 }
 
-std::string name_of_place(const std::source_location& where) {
-  const std::string path = where.file_name();
-  return path.substr(path.rfind('/') + 1) + ":" + std::to_string(where.line());
+std::string name_of_place(const Place& where) {
+  const std::string path = where.file;
+  return path.substr(path.rfind('/') + 1) + ":" + std::to_string(where.line);
 }
 
 void land(const std::vector<Copy>& group) {
@@ -130,7 +129,7 @@ class Block {
   const Index& grid() const { return grid_; }
   char* shared() { return shared_start_; }
 
-  void stop_at(State state, const std::source_location& where) {
+  void stop_at(State state, const Place& where) {
     Thread& thread = *current_;
     thread.state = state;
     thread.where = where;
@@ -139,11 +138,11 @@ class Block {
   }
 
   // Whether a seeded fault takes this site away; sites that are passed are collected.
-  bool skips(Site::Kind kind, const std::source_location& where) {
-    if (schedule_.sites) schedule_.sites->insert({kind, where.file_name(), where.line()});
+  bool skips(Site::Kind kind, const Place& where) {
+    if (schedule_.sites) schedule_.sites->insert({kind, where.file, where.line});
     const Site* skipped = schedule_.skipped;
-    return skipped && skipped->kind == kind && skipped->line == where.line() &&
-           skipped->file == where.file_name();
+    return skipped && skipped->kind == kind && skipped->line == where.line &&
+           skipped->file == where.file;
   }
 
   bool toss() { return random_() & 1; }
@@ -160,7 +159,7 @@ class Block {
     auto* block = static_cast<Block*>(self);
     block->body_();
     --block->live_;
-    block->stop_at(State::done, std::source_location::current());
+    block->stop_at(State::done, Place::here());
   }
 
   // Runs the lanes of a warp until all of them wait; true if any ran or a meeting was held.
@@ -319,12 +318,12 @@ const Index& grid_size() { return here().grid(); }
 int lane() { return here().current().lane; }
 char* shared_memory() { return here().shared(); }
 
-void meet_block(const std::source_location& where) {
+void meet_block(const Place& where) {
   Block& block = here();
   if (!block.skips(Site::Kind::barrier, where)) block.stop_at(State::at_block_barrier, where);
 }
 
-void meet_warp(Together together, void* args, const std::source_location& where) {
+void meet_warp(Together together, void* args, const Place& where) {
   Block& block = here();
   // Only a barrier without an operation can be left out: the others carry values.
   if (!together && block.skips(Site::Kind::barrier, where)) return;
@@ -348,7 +347,7 @@ void commit_copies() {
   thread.open_group.clear();
 }
 
-void wait_copies(int groups_left, const std::source_location& where) {
+void wait_copies(int groups_left, const Place& where) {
   if (here().skips(Site::Kind::wait, where)) return;
   auto& groups = here().current().groups;
   while (groups.size() > static_cast<size_t>(groups_left)) {
@@ -357,7 +356,7 @@ void wait_copies(int groups_left, const std::source_location& where) {
   }
 }
 
-void fault(const std::source_location& where, const char* what) {
+void fault(const Place& where, const char* what) {
   Block& block = here();
   block.set_fault(std::string(what) + " at " + name_of_place(where));
   block.stop_at(State::done, where);

@@ -14,7 +14,6 @@
 #include <cstdint>
 #include <functional>
 #include <set>
-#include <source_location>
 #include <string>
 #include <vector>
 
@@ -24,6 +23,17 @@ namespace millrace::simt {
 
 struct Index {
   unsigned x = 1, y = 1, z = 1;
+};
+
+// A line of a kernel. (clang 14 has no std::source_location.)
+struct Place {
+  const char* file;
+  unsigned line;
+
+  static constexpr Place here(const char* file = __builtin_FILE(),
+                              unsigned line = __builtin_LINE()) {
+    return {file, line};
+  }
 };
 
 // A meeting or wait in a kernel's source.
@@ -67,15 +77,15 @@ const Index& grid_size();
 int lane();
 char* shared_memory();
 
-void meet_block(const std::source_location& where);
-void meet_warp(Together together, void* args, const std::source_location& where);
+void meet_block(const Place& where);
+void meet_warp(Together together, void* args, const Place& where);
 
 // Asynchronous copies of the calling thread, in committed groups.
 void copy_later(void* to, const void* from, size_t size_bytes, bool zero);
 void commit_copies();
-void wait_copies(int groups_left, const std::source_location& where);
+void wait_copies(int groups_left, const Place& where);
 
 // Ends the run with a fault of the calling thread.
-[[noreturn]] void fault(const std::source_location& where, const char* what);
+[[noreturn]] void fault(const Place& where, const char* what);
 
 }  // namespace millrace::simt
