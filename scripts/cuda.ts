@@ -1,4 +1,4 @@
-// Builds the CUDA device library and holds it to its budgets: no spill and no stack in a hot kernel,
+// `npm run build:cuda`: builds the CUDA device library and holds it to its budgets: no spill and no stack in a hot kernel,
 // at most 15 MB, and it loads on a machine without a driver, where it says so.
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'

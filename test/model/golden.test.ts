@@ -150,7 +150,7 @@ describe.skipIf(!hasShared)('quantized models', () => {
   }
 })
 
-// One prompt of each model: the runner executes a kernel some thousand times slower than a device.
+// One prompt of each model, the shortest: the runner makes a fiber of every CUDA thread.
 const hasCuda = probe.deviceTables().includes('cuda')
 describe.skipIf(!hasShared || !hasCuda)('the host form of the CUDA kernels', () => {
   const ops = 'cuda'

@@ -34,6 +34,15 @@ export interface AttentionCall extends Where {
   steps: Int32Array[]
 }
 
+/** A weight as the file holds it, to be multiplied plain or packed. */
+export interface Product {
+  type: string
+  rows: number
+  weight: Uint8Array
+  packed: boolean
+  bias?: Float32Array
+}
+
 export const ops = probe<{
   deviceTables(): string[]
   opsEmbed(
@@ -80,6 +89,16 @@ export const ops = probe<{
     call: Where & { x: Float32Array; rows: Int32Array; dim: number; out: Float32Array },
   ): void
   opsAttention(call: AttentionCall): void
+  matmulTables(): string[]
+  matmulTypes(): { name: string; block: number }[]
+  packedBytes(table: string, type: string, rows: number, cols: number): number
+  matmul(
+    table: string,
+    threads: number,
+    x: Float32Array,
+    n: number,
+    products: Product[],
+  ): Float32Array[]
   encodeRow(type: string, values: Float32Array): Uint8Array
   decodeRow(type: string, bytes: Uint8Array, n: number): Float32Array
 }>()

@@ -11,7 +11,6 @@
 #include "ops/cuda/launch.h"
 #include "ops/cuda/operators.h"
 #include "ops/cuda/prepare.h"
-#include "ops/cuda/reduce.cuh"
 #include "ops/cuda/unpack.cuh"
 
 namespace millrace::cuda {
@@ -263,7 +262,7 @@ template <class Form, bool bf16>
 void launch_for_batch(Stream& stream, const MatmulParams& params) {
   constexpr Packing packing = Form::packing;
   // Two scales for each half tile, offsets and the words of bytes want registers: what is left
-  // decides how much a block may make. npm run cuda finds what spills.
+  // decides how much a block may make. npm run build:cuda finds what spills.
   constexpr bool fine = packing.codes != Codes::halves && packing.sub == 16;
   constexpr int bands = fine && packing.offset ? 1 : 2;
   constexpr bool wide = !fine && !packing.offset && packing.codes != Codes::bytes;
@@ -277,11 +276,10 @@ void launch_for_batch(Stream& stream, const MatmulParams& params) {
 
 template <class Block>
 void multiply_packed(Stream& stream, const MatmulParams& params) {
-  if constexpr (std::is_same_v<Block, F32> || std::is_same_v<Block, I8> ||
-                std::is_same_v<Block, I32>)
-    stream.fail(error(ErrorCode::internal, "no packed form of this type"));
-  else
+  if constexpr (is_packed<Block>)
     launch_for_batch<FormOf<Block>, std::is_same_v<Block, Bf16>>(stream, params);
+  else
+    stream.fail(error(ErrorCode::internal, "no packed form of this type"));
 }
 
 }  // namespace

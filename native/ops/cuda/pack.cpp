@@ -99,7 +99,7 @@ size_t bytes_of(int rows, int cols) {
 template <class Block>
 void pack_rows(const Weight& plain, char* packed, int first_row, int n_rows) {
   const size_t band_bytes = bytes_of<Block>(k_band, plain.cols);
-  // Codes of padded rows and columns stay level 0 only where the zero is 0; their scale is 0.
+  // Padding adds nothing: its scales are 0, and x has zeros at padded columns.
   std::memset(packed + static_cast<size_t>(first_row / k_band) * band_bytes, 0,
               bytes_of<Block>(n_rows, plain.cols));
   for (int row = first_row; row < first_row + n_rows; ++row)
@@ -107,10 +107,6 @@ void pack_rows(const Weight& plain, char* packed, int first_row, int n_rows) {
                                             row * plain.row_bytes),
              plain.cols, row % k_band, packed + static_cast<size_t>(row / k_band) * band_bytes);
 }
-
-template <class Block>
-constexpr bool is_packed =
-    !std::is_same_v<Block, F32> && !std::is_same_v<Block, I8> && !std::is_same_v<Block, I32>;
 
 }  // namespace
 

@@ -3,21 +3,22 @@
 // that a lane's share of a tile is a few loads of 16 bytes and nothing passes through shared memory
 // (the idea is Marlin's, Frantar et al. 2024; the layout is ours).
 //
-// Rows are cut into bands of 16, columns into tiles of k_tile; both are padded with zeros. A band's
-// tiles lie one after the other: codes of 16 x k_tile, then scales.
+// Rows are cut into bands of 16, columns into tiles of Packing::tile; both are padded with zeros. A
+// band's tiles lie one after the other: codes of 16 x tile, then scales.
 //   codes   per 64 columns. Of each step of 16 columns lane l holds four pairs: pair r is row
 //           l / 4 + r % 2 * 8, columns 2 * (l % 4) + r / 2 * 8 and the next (the A fragment).
 //           halves   [4 steps][32 lanes][4 pairs] of 16 bits each
 //           bytes    [2 halves][32 lanes][2 steps][8], level + 128
 //           nibbles  [32 lanes][4 steps] words; pair r: bits 4r.. and 16 + 4r.., level + zero
 //   scales  one per block of 32: [tile's blocks][16 rows] d (16 bits), then the offsets alike.
-//           K types, k_tile 256: [subs][16] int8 sub scales, then [subs][16] sub minimums where
+//           K types, tile 256: [subs][16] int8 sub scales, then [subs][16] sub minimums where
 //           there are offsets, then [16] d and [16] dmin (f16).
 // The value of a code is scale * level - offset, as tensor/quant/codes.h defines both.
 // Threads: pure functions.
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "ops/ops.h"
 #include "tensor/dtype.h"
@@ -53,6 +54,10 @@ struct Packing {
     return code_bytes() * static_cast<size_t>(tile / k_columns) + scale_bytes();
   }
 };
+
+template <class Block>
+constexpr bool is_packed =
+    !std::is_same_v<Block, F32> && !std::is_same_v<Block, I8> && !std::is_same_v<Block, I32>;
 
 template <class Block>
 constexpr Packing packing_of() {

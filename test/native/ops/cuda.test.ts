@@ -3,20 +3,21 @@
 // with the tables of the CPU, in the files of their names.
 
 import { afterEach, describe, expect, test } from 'vitest'
-import { type AttentionCall, normals, ops, sameBits, tables, unit } from '../../support/ops.js'
+import {
+  type AttentionCall,
+  normals,
+  ops,
+  type Product,
+  sameBits,
+  tables,
+  unit,
+} from '../../support/ops.js'
 import { probe } from '../../support/probe.js'
 
 interface Site {
   kind: 'barrier' | 'wait'
   file: string
   line: number
-}
-interface Product {
-  type: string
-  rows: number
-  weight: Uint8Array
-  packed: boolean
-  bias?: Float32Array
 }
 
 const native = probe<{
@@ -25,15 +26,6 @@ const native = probe<{
   cudaSkip(site?: Site): void
   cudaRun(kernel: string, seed: number, threads: number, sharedBytes: number): string
   cudaSharedStart(): Uint8Array
-  matmulTypes(): { name: string; block: number }[]
-  packedBytes(table: string, type: string, rows: number, cols: number): number
-  matmul(
-    table: string,
-    threads: number,
-    x: Float32Array,
-    n: number,
-    products: Product[],
-  ): Float32Array[]
 }>()
 
 const built = tables.includes('cuda')
@@ -89,12 +81,14 @@ const product = (type: string, rows: number, cols: number, seed = 1): Product =>
 })
 
 function multiply(x: Float32Array, n: number, p: Product): Float32Array {
-  const out = native.matmul('cuda', 1, x, n, [p])[0]
+  const out = ops.matmul('cuda', 1, x, n, [p])[0]
   if (!out) throw new Error('Expected one output')
   return out
 }
 
 const isFloat = (type: string): boolean => type === 'F32' || type === 'F16' || type === 'BF16'
+
+const hasOffset = /^(Q4_1|Q5_1|Q2_K|Q4_K|Q5_K)$/
 
 /** What tensor cores see of x: BF16, or f16 under a power of two for each row; F32 as it is. */
 function seen(type: string, x: Float32Array, n: number): Float32Array {
@@ -122,7 +116,7 @@ function worstError(out: Float32Array, type: string, x: Float32Array, n: number,
   const weights = ops.decodeRow(type, p.weight, p.rows * cols)
   const inputs = seen(type, x, n)
   // An offset is taken from a product of levels: their sizes bound the error, not the difference.
-  const levels = isFloat(type) ? 1 : 4
+  const levels = hasOffset.test(type) ? 4 : 1
   let worst = 0
   for (let t = 0; t < n; t++)
     for (let r = 0; r < p.rows; r++) {
@@ -139,7 +133,7 @@ function worstError(out: Float32Array, type: string, x: Float32Array, n: number,
   return worst
 }
 
-const types = native.matmulTypes()
+const types = ops.matmulTypes()
 
 describe.skipIf(!built).each(types)('matmul of $name on CUDA', ({ name, block }) => {
   const shapes = [
@@ -191,6 +185,16 @@ describe.skipIf(!built).each(types)('matmul of $name on CUDA', ({ name, block })
       expect(out[48 + r]).toBeNaN()
     }
   })
+})
+
+test.skipIf(!built).each([
+  ['F16', 16],
+  ['Q4_0', 4.5],
+  ['Q4_K', 4.625],
+  ['Q8_0', 8.5],
+  ['Q6_K', 8.5625], // 6.5625 in the file: its levels take a byte
+])('%s packs into %d bits a weight', (type, bits) => {
+  expect((ops.packedBytes('cuda', type, 64, 1024) * 8) / (64 * 1024)).toBe(bits)
 })
 
 test.skipIf(!built)('a plain quantized weight is refused by name', () => {

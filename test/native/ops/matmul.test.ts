@@ -1,28 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { probe } from '../../support/probe.ts'
-
-interface Product {
-  type: string
-  rows: number
-  weight: Uint8Array
-  packed: boolean
-  bias?: Float32Array
-}
-
-const native = probe<{
-  matmulTables(): string[]
-  matmulTypes(): { name: string; block: number }[]
-  encodeRow(type: string, values: Float32Array): Uint8Array
-  decodeRow(type: string, bytes: Uint8Array, n: number): Float32Array
-  packedBytes(table: string, type: string, rows: number, cols: number): number
-  matmul(
-    table: string,
-    threads: number,
-    x: Float32Array,
-    n: number,
-    products: Product[],
-  ): Float32Array[]
-}>()
+import { ops as native, type Product } from '../../support/ops.js'
 
 const tables = native.matmulTables()
 const types = native.matmulTypes()

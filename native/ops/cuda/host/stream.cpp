@@ -91,7 +91,9 @@ unsigned* Stream::counters(size_t count) {
   if (count > state_->n_counters) {
     release(state_->counters);
     state_->counters = static_cast<unsigned*>(alloc(count * sizeof(unsigned)));
-    state_->n_counters = count;
+    state_->n_counters = state_->counters ? count : 0;
+    if (!state_->counters)
+      fail(error(ErrorCode::out_of_memory, "cannot allocate %zu counters", count));
   }
   return state_->counters;
 }
