@@ -30,8 +30,8 @@ CONSTANT = 8  # dimensions that start the same in every embedding
 ROWS = (256, 512, 1024)  # tokens of a row: a sample goes into the shortest that holds it
 BATCH = 4096  # tokens of a step
 OPEN_ROWS = 64  # rows of a length that still take samples
-MATRIX_RATE, OTHER_RATE = 0.02, 3e-3  # of Muon and of AdamW, at their highest
-DECAY_FROM = 0.7  # of the tokens; before it a run can be made longer
+MATRIX_RATE, OTHER_RATE = 0.003, 1e-3  # of Muon and of AdamW, at their highest
+DECAY_FROM = 0.6  # of the tokens; before it a run can be made longer
 ECHO_SHARE = 0.1  # about so many rows of a step repeat random tokens, until DECAY_FROM
 PROMPT_SHARE = 0.05  # of the tokens that nobody answers with, chosen at random, count in the loss
 
@@ -192,8 +192,9 @@ class Split:
         return rows
 
     def batch(self, rows, size):
-        """tokens, targets, kinds (0 none, 1 prompt, 2 answer, 3 echo), samples: all [rows, size]"""
-        shape = (len(rows), size)
+        """tokens, targets, kinds (0 none, 1 prompt, 2 answer, 3 echo), samples: all [BATCH / size,
+        size], empty rows at the end."""
+        shape = (BATCH // size, size)
         tokens, targets = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         kinds, owners = np.zeros(shape, np.int8), np.full(shape, -1, np.int64)
         for r, row in enumerate(rows):
@@ -255,23 +256,24 @@ def losses(model, batch, amp, prompt_share):
 # --- optimizer ------------------------------------------------------------------------------------
 
 
-def orthogonal(g, steps=5):
+def orthogonal(g, dtype, steps=5):
     """Newton-Schulz iteration towards the nearest semi-orthogonal matrix (Jordan et al. 2024)."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g / (g.norm() + 1e-7)
+    x = (g / (g.norm() + 1e-7)).to(dtype)
     flipped = x.shape[0] > x.shape[1]
     x = x.T if flipped else x
     for _ in range(steps):
         s = x @ x.T
         x = a * x + (b * s + c * s @ s) @ x
-    return x.T if flipped else x
+    return (x.T if flipped else x).float()
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum, made orthogonal: for the matrices inside the blocks (Jordan et al. 2024)."""
 
-    def __init__(self, params, lr, momentum=0.95, decay=0.05):
+    def __init__(self, params, lr, dtype, momentum=0.95, decay=0.05):
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self):
@@ -281,7 +283,7 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
                 m = state["momentum"].mul_(group["momentum"]).add_(p.grad)
-                update = orthogonal(p.grad.add(m, alpha=group["momentum"]))
+                update = orthogonal(p.grad.add(m, alpha=group["momentum"]), self.dtype)
                 p.mul_(1 - group["lr"] * group["decay"])
                 p.add_(update, alpha=-group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
 
@@ -356,10 +358,12 @@ def main():
 
     train, valid = Split(args.folder, "train"), Split(args.folder, "valid")
     model = Brook().to(args.device)
+    for block in model.blk:
+        block.compile(dynamic=False)
     matrices = [p for p in model.blk.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if p.ndim == 1] + [model.token_embd.weight]
     optimizers = [
-        Muon(matrices, lr=MATRIX_RATE),
+        Muon(matrices, lr=MATRIX_RATE, dtype=torch.bfloat16 if amp else torch.float32),
         torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.95), weight_decay=0.0),
     ]
     rates = [MATRIX_RATE, OTHER_RATE]
@@ -399,7 +403,7 @@ def main():
         batch = train.batch(rows, size)
         done = state["tokens"] / args.tokens
         if done < DECAY_FROM:
-            count = round(len(rows) * ECHO_SHARE / (1 - ECHO_SHARE))
+            count = round(len(batch[0]) * ECHO_SHARE / (1 - ECHO_SHARE))
             echoes = echo(train, np.random.default_rng(args.seed + state["step"]), count, size)
             batch = [torch.cat(pair) for pair in zip(batch, echoes)]
         else:

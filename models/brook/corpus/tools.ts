@@ -165,25 +165,19 @@ const filling = (random: Random) => {
 
 const refusal = 'I have no tool for that.'
 
-export function tool(random: Random, split: Split): Sample {
-  const { name, given } = filled(random, split, filling)
+/** A question, and the call that answers it; at times also what came of it. */
+function exchange(random: Random, split: Split, isFor: (name: string) => boolean) {
+  let asked = filled(random, split, filling)
+  while (!isFor(asked.name)) asked = filled(random, split, filling)
+  const { name, given } = asked
   const kind = kindOf(name)
-  const others = random.some(
-    kindNames.filter((other) => other !== name),
-    random.integer(0, 2),
-  )
-  const isOffered = others.length === 0 || random.chance(0.9)
-  const tools = random.shuffled(isOffered ? [name, ...others] : others).map(toolOf)
-  const turns: Turn[] = [user(fill(random.pick(kind.asks), given))]
-  if (!isOffered) {
-    turns.push(assistant(refusal))
-    return { task: 'tool', language: 'en', turns, tools }
-  }
-  turns.push({
+  const question = user(fill(random.pick(kind.asks), given))
+  const call: Turn = {
     role: 'assistant',
     content: '',
     tool_calls: [{ type: 'function', function: { name, arguments: given } }],
-  })
+  }
+  const turns: Turn[] = [question, call]
   if (random.chance(0.3)) {
     const result = kind.result(random, given)
     turns.push({ role: 'tool', content: JSON.stringify(result) })
@@ -192,5 +186,27 @@ export function tool(random: Random, split: Split): Sample {
     )
     turns.push(assistant(fill(kind.says, { ...given, ...told })))
   }
-  return { task: 'tool', language: 'en', turns, tools }
+  return { name, question, turns }
+}
+
+const mostCalls = 4
+
+export function tool(random: Random, split: Split): Sample {
+  const asked = exchange(random, split, () => true)
+  const others = random.some(
+    kindNames.filter((other) => other !== asked.name),
+    random.integer(0, 2),
+  )
+  const isOffered = others.length === 0 || random.chance(0.9)
+  const offered = isOffered ? [asked.name, ...others] : others
+  const tools = random.shuffled(offered).map(toolOf)
+  const last = isOffered ? asked.turns : [asked.question, assistant(refusal)]
+  // The one judged is always the last. In training the same tools are used more than once.
+  const before = split === 'train' ? random.integer(0, mostCalls - 1) : 0
+  const turns = Array.from({ length: before }, () =>
+    random.chance(0.1)
+      ? [exchange(random, split, (name) => !offered.includes(name)).question, assistant(refusal)]
+      : exchange(random, split, (name) => offered.includes(name)).turns,
+  )
+  return { task: 'tool', language: 'en', turns: [...turns.flat(), ...last], tools }
 }
