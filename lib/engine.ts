@@ -35,7 +35,11 @@ export type { EngineStats } from './native.js'
 
 /** How to open an engine. */
 export interface EngineOptions {
-  /** Only the CPU for now: `auto` and `cpu`. */
+  /**
+   * `auto` (the default) takes the first CUDA device that can hold the model, else the CPU, and
+   * `stats().whyNoGpu` says why; `cuda` without one is refused with code `unsupported`. CUDA needs
+   * the library `libmillrace-cuda.so` beside the addon, or where `MILLRACE_CUDA_LIBRARY` says.
+   */
   device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`
   /** Default: the physical cores this program may use. */
   threads?: number
@@ -80,9 +84,6 @@ const engineChecks: Checks = {
 
 function checkEngineOptions(options: EngineOptions | undefined): EngineOptions {
   const known = checkOptions('Engine.open', options, engineChecks)
-  if (known.device?.startsWith('cuda')) {
-    throw unsupported(`Expected "device" to be "auto" or "cpu" but received "${known.device}"`)
-  }
   if (known.cacheType === 'bf16' || known.cacheType === 'f8') {
     throw unsupported(
       `Expected "cacheType" to be "f32", "f16" or "q8_0" but received "${known.cacheType}"`,

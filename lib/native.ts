@@ -74,10 +74,13 @@ export interface NativeRequest {
 /** What an engine is doing: counts since it opened, unless said otherwise. */
 export interface EngineStats {
   state: 'open' | 'closing' | 'closed' | 'failed'
-  /** The device in use, and its table of operators. */
+  /** The device in use (`cpu`, `cuda:0`), what it is, and its table of operators. */
   device: string
+  hardware: string
   ops: string
   threads: number
+  /** Why `device: 'auto'` took the CPU; absent where it was asked for or a GPU is in use. */
+  whyNoGpu?: string
   /** Requests running and waiting at this moment. */
   running: number
   waiting: number
@@ -121,6 +124,7 @@ export type OnEvents = (
 
 export interface NativeDevice {
   name: string
+  hardware: string
   ops: string
   threads: number
   memoryBytes: number
@@ -130,7 +134,8 @@ export interface NativeDevice {
 export interface Native {
   version: string
   errorCodes(): string[]
-  devices(): NativeDevice[]
+  /** GPUs first; without any, why. */
+  devices(): { devices: NativeDevice[]; whyNoGpu?: string }
   openModel(
     path: string,
     options: { useMmap: boolean; vocabularyOnly: boolean },

@@ -76,9 +76,9 @@ async function inspect(source: string, options: InspectOptions): Promise<void> {
   const { sequences, cacheType } = options
   const hasWeights = info.quantization !== '' && info.headLength > 0
   const memory = hasWeights ? memoryOf(model, context, sequences, cacheType) : undefined
-  const devices = native.devices()
+  const { devices, whyNoGpu } = native.devices()
   if (options.json) {
-    console.log(JSON.stringify({ info, context, sequences, memory, devices }))
+    console.log(JSON.stringify({ info, context, sequences, memory, devices, whyNoGpu }))
     return
   }
   console.log(table(describe(info)))
@@ -95,10 +95,11 @@ async function inspect(source: string, options: InspectOptions): Promise<void> {
   for (const device of devices) {
     const verdict = memory.total <= device.freeBytes ? 'fits' : 'does not fit'
     console.log(
-      `\n${device.name} (${device.ops}, ${device.threads} threads): ${bytes(device.freeBytes)} free` +
-        ` of ${bytes(device.memoryBytes)}: ${verdict}`,
+      `\n${device.name} (${device.hardware}, ${device.ops}, ${device.threads} threads): ` +
+        `${bytes(device.freeBytes)} free of ${bytes(device.memoryBytes)}: ${verdict}`,
     )
   }
+  if (whyNoGpu !== undefined) console.log(`cuda: not used, ${whyNoGpu}`)
 }
 
 export function addInspect(program: Command): void {

@@ -7,7 +7,7 @@
 
 #include "binding/environment.h"
 #include "binding/objects.h"
-#include "ops/device.h"
+#include "ops/devices.h"
 
 namespace millrace {
 
@@ -21,22 +21,27 @@ Napi::Value error_codes(const Napi::CallbackInfo& info) {
   return names;
 }
 
-// devices(): { name, ops, threads, memoryBytes, freeBytes }[], what an engine could run on
+// devices(): { devices: { name, hardware, ops, threads, memoryBytes, freeBytes }[], whyNoGpu? }:
+// what an engine could run on
 Napi::Value devices(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    const auto cpu = open_cpu({});
-    if (!cpu.ok()) return throw_status(env, cpu.status());
-    const DeviceInfo device = (*cpu)->info();
-    Napi::Object object = Napi::Object::New(env);
-    object.Set("name", device.name);
-    object.Set("ops", device.ops);
-    object.Set("threads", device.threads);
-    object.Set("memoryBytes", static_cast<double>(device.memory_bytes));
-    object.Set("freeBytes", static_cast<double>(device.free_bytes));
+    const DeviceList found = list_devices();
     auto list = Napi::Array::New(env);
-    list.Set(0u, object);
-    return list;
+    for (const DeviceInfo& device : found.devices) {
+      Napi::Object object = Napi::Object::New(env);
+      object.Set("name", device.name);
+      object.Set("hardware", device.hardware);
+      object.Set("ops", device.ops);
+      object.Set("threads", device.threads);
+      object.Set("memoryBytes", static_cast<double>(device.memory_bytes));
+      object.Set("freeBytes", static_cast<double>(device.free_bytes));
+      list.Set(list.Length(), object);
+    }
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("devices", list);
+    if (!found.why_no_gpu.empty()) result.Set("whyNoGpu", found.why_no_gpu);
+    return result;
   });
 }
 

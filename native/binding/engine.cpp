@@ -72,7 +72,9 @@ Napi::Value stats(const Napi::CallbackInfo& info) {
     };
     object.Set("state", stats.state);
     object.Set("device", stats.device);
+    object.Set("hardware", stats.hardware);
     object.Set("ops", stats.ops);
+    if (!stats.why_no_gpu.empty()) object.Set("whyNoGpu", stats.why_no_gpu);
     number("threads", stats.threads);
     number("running", stats.running);
     number("waiting", stats.waiting);

@@ -26,12 +26,6 @@ Status check_options(const Model& model, const EngineOptions& options) {
     return error(ErrorCode::unsupported,
                  "Expected a model with weights but it was opened with vocabularyOnly");
   }
-  if (options.device != "auto" && options.device != "cpu") {
-    return error(
-        ErrorCode::unsupported,
-        "Expected \"device\" to be one that this build has (auto, cpu) but received \"%s\"",
-        options.device.c_str());
-  }
   TRY(check_count("threads", options.threads, 4096));
   TRY(check_count("maxSequences", options.max_sequences, k_most));
   TRY(check_count("stepTokens", options.step_tokens, k_most));
@@ -69,8 +63,9 @@ Result<std::shared_ptr<Engine>> Engine::open(std::shared_ptr<const Model> model,
                                              std::shared_ptr<EventSink> sink) {
   TRY(check_options(*model, options));
   const Limits limits = choose_limits(*model, options);
-  auto runner = Runner::open(model, {options.threads, limits.max_sequences, limits.step_tokens,
-                                     limits.max_outputs, options.cache_type, options.cache_tokens});
+  auto runner = Runner::open(model, {options.device, options.threads, limits.max_sequences,
+                                     limits.step_tokens, limits.max_outputs, options.cache_type,
+                                     options.cache_tokens});
   TRY(runner);
   const int queue_limit = options.queue_limit > 0 ? options.queue_limit : k_chosen_queue;
   auto loop = std::make_shared<Loop>(std::move(model), std::move(*runner), limits, queue_limit,

@@ -53,7 +53,9 @@ Loop::Loop(std::shared_ptr<const Model> model, std::unique_ptr<Runner> runner, c
   const DeviceInfo device = runner_->device_info();
   EngineStats& stats = shared_.stats;
   stats.device = device.name;
+  stats.hardware = device.hardware;
   stats.ops = device.ops;
+  stats.why_no_gpu = runner_->why_no_gpu();
   stats.threads = device.threads;
   stats.page_tokens = runner_->cache_size().shape.page_tokens;
   stats.weights_bytes = static_cast<int64_t>(runner_->weights_bytes());

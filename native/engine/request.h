@@ -105,7 +105,8 @@ struct EngineOptions {
 };
 
 struct EngineStats {
-  std::string device, ops;
+  std::string device, hardware, ops;
+  std::string why_no_gpu;  // where "auto" took the CPU
   int threads = 0;
   int running = 0, waiting = 0;
   int64_t page_tokens = 0;

@@ -1,35 +1,64 @@
 #include "engine/runner.h"
 
+#include <cstdlib>
 #include <new>
 
 #include "base/thread-pool.h"
+#include "ops/devices.h"
+#include "ops/memory.h"
 
 namespace millrace {
 
+// With "auto", whatever keeps the GPU from opening the engine is the reason to take the CPU; a
+// fault of the model's own shows there too.
 Result<std::unique_ptr<Runner>> Runner::open(std::shared_ptr<const Model> model,
                                              const RunnerOptions& options) {
+  const auto on = [&](const char* name) -> Result<std::unique_ptr<Runner>> {
+    auto device = open_device(name, options.threads);
+    TRY(device);
+    return open_on(std::move(*device), model, options);
+  };
+  if (options.device != "auto") return on(options.device.c_str());
+  // A table of the CPU that is named is wanted.
+  if (std::getenv("MILLRACE_OPS") != nullptr) return on("cpu");
+  auto on_gpu = on("cuda");
+  if (on_gpu.ok()) return on_gpu;
+  auto on_cpu = on("cpu");
+  if (on_cpu.ok()) (*on_cpu)->why_no_gpu_ = on_gpu.status().message();
+  return on_cpu;
+}
+
+Result<std::unique_ptr<Runner>> Runner::open_on(std::shared_ptr<Device> device,
+                                                std::shared_ptr<const Model> model,
+                                                const RunnerOptions& options) {
   auto runner = std::make_unique<Runner>();
   const Config& config = model->config();
-  auto device = open_cpu({options.threads, ""});
-  TRY(device);
-  runner->device_ = *device;
-  auto weights = model->weights(**device);
+  runner->device_ = device;
+  auto weights = model->weights(*device);
   TRY(weights);
   runner->weights_ = *weights;
-  auto workspace = Workspace::create(config, **device, options.step_tokens, options.max_outputs);
+  auto workspace = Workspace::create(config, *device, options.step_tokens, options.max_outputs);
   TRY(workspace);
   runner->workspace_ = std::move(*workspace);
   runner->workspace_bytes_ =
       Workspace::size_bytes(config, options.step_tokens, options.max_outputs);
-  auto size = size_cache(config, (*device)->ops(),
+  if (!device->shares_host_memory()) {
+    const size_t size_bytes = sizeof(float) * static_cast<size_t>(options.max_outputs) *
+                              static_cast<size_t>(config.vocab_size);
+    runner->host_logits_ = host_memory(size_bytes);
+    if (!runner->host_logits_)
+      return error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for the logits of a step",
+                   size_bytes);
+  }
+  auto size = size_cache(config, device->ops(),
                          {options.cache_type, options.cache_tokens, options.max_sequences,
-                          (*device)->info().free_bytes});
+                          device->info().free_bytes});
   TRY(size);
   runner->cache_size_ = *size;
-  auto cache = (*device)->alloc(size->size_bytes(), "the KV cache");
+  auto cache = device->alloc(size->size_bytes(), "the KV cache");
   TRY(cache);
   runner->cache_ = *cache;
-  runner->scratch_.resize(static_cast<size_t>((*device)->queue().pool().size()));
+  runner->scratch_.resize(static_cast<size_t>(device->queue().pool().size()));
   runner->model_ = std::move(model);
   return runner;
 }
@@ -46,16 +75,28 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
   const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
   TRY(forward(model_->config(), *weights_, *device_, view, step, *workspace_));
   TRY(device_->finish());
+  auto logits = this->logits(n_outputs);
+  TRY(logits);
   draws.resize(batch.outputs.size());
   const size_t width = static_cast<size_t>(model_->config().vocab_size);
   device_->queue().pool().parallel_for(n_outputs, 1, [&](int begin, int end, int worker) {
     for (int i = begin; i < end; ++i) {
       const size_t row = static_cast<size_t>(i);
-      sample(batch.outputs[row], workspace_->logits + row * width,
+      sample(batch.outputs[row], *logits + row * width,
              scratch_[static_cast<size_t>(worker)], draws[row]);
     }
   });
   return {};
+}
+
+// The step's rows of logits where the host reads them.
+Result<float*> Runner::logits(int n_outputs) {
+  if (device_->shares_host_memory()) return workspace_->logits;
+  auto* host = static_cast<float*>(host_logits_.get());
+  const size_t size_bytes = sizeof(float) * static_cast<size_t>(n_outputs) *
+                            static_cast<size_t>(model_->config().vocab_size);
+  if (n_outputs > 0) TRY(device_->copy_out(host, workspace_->logits, size_bytes));
+  return host;
 }
 
 // Runs on a worker, where an exception would end the process: memory refused ends the request only.

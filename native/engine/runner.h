@@ -4,6 +4,7 @@
 // Threads: opened on a job thread, then engine thread only; sampling uses the device's workers.
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -16,6 +17,7 @@
 namespace millrace {
 
 struct RunnerOptions {
+  std::string device = "auto";  // a usable GPU, else the CPU; or as open_device takes it
   int threads = 0;
   int max_sequences = 1;
   int step_tokens = 1;
@@ -34,11 +36,16 @@ class Runner {
   Status run(const Batch& batch, std::vector<Draw>& draws);
 
   DeviceInfo device_info() const { return device_->info(); }
+  const std::string& why_no_gpu() const { return why_no_gpu_; }  // where "auto" took the CPU
   const CacheSize& cache_size() const { return cache_size_; }
   size_t weights_bytes() const { return weights_->packed_bytes; }
   size_t workspace_bytes() const { return workspace_bytes_; }
 
  private:
+  static Result<std::unique_ptr<Runner>> open_on(std::shared_ptr<Device> device,
+                                                 std::shared_ptr<const Model> model,
+                                                 const RunnerOptions& options);
+  Result<float*> logits(int n_outputs);
   void sample(const BatchOutput& output, float* logits, Scratch& scratch, Draw& draw) const;
 
   std::shared_ptr<const Model> model_;
@@ -48,6 +55,8 @@ class Runner {
   size_t workspace_bytes_ = 0;
   CacheSize cache_size_;
   Buffer cache_;
+  std::shared_ptr<void> host_logits_;  // where the device's memory is not the host's
+  std::string why_no_gpu_;
   std::vector<Scratch> scratch_;  // per worker
 };
 

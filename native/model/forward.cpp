@@ -36,13 +36,14 @@ struct Stream {
 struct Pass {
   const Config& config;
   Device& device;
+  const float* inv_freq;
   const StepInput& step;
   Workspace& w;
   Stream s;
 };
 
 void attend(const Pass& pass, const Layer& layer, const AttentionArgs& base, bool wanted) {
-  const auto& [config, device, step, w, s] = pass;
+  const auto& [config, device, inv_freq, step, w, s] = pass;
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
   const int head_dim = config.head_dim;
@@ -68,7 +69,7 @@ void attend(const Pass& pass, const Layer& layer, const AttentionArgs& base, boo
                 rope.rotary,
                 rope.adjacent,
                 step.positions,
-                rope.inv_freq.data(),
+                inv_freq,
                 rope.magnitude};
   ops.rope(queue, turn);
   turn.x = w.k;
@@ -82,7 +83,7 @@ void attend(const Pass& pass, const Layer& layer, const AttentionArgs& base, boo
 
 // Keeps only the rows whose logits are wanted. Rows are independent, so no result changes.
 void narrow(Pass& pass) {
-  auto& [config, device, step, w, s] = pass;
+  auto& [config, device, inv_freq, step, w, s] = pass;
   if (step.n_outputs == s.n) return;
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
@@ -94,7 +95,7 @@ void narrow(Pass& pass) {
 }
 
 void feed_forward(const Pass& pass, const Layer& layer) {
-  const auto& [config, device, step, w, s] = pass;
+  const auto& [config, device, inv_freq, step, w, s] = pass;
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
   ops.matmul(queue, {s.attended, config.q_dim(), s.n, 1, {{layer.wo, layer.bo, w.delta, 0}}});
@@ -148,7 +149,7 @@ Status forward(const Config& config, const Weights& weights, Device& device, KvC
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
   Workspace& w = workspace;
-  Pass pass{config, device, step, w, {w.x, w.normed, w.attended, w.q, step.n}};
+  Pass pass{config, device, weights.inv_freq, step, w, {w.x, w.normed, w.attended, w.q, step.n}};
   Stream& s = pass.s;
   ops.embed(queue, {weights.embedding, step.tokens, s.n, config.embed_scale, s.x});
   for (int i = 0; i < config.n_layers; ++i) {

@@ -85,7 +85,8 @@ Result<std::shared_ptr<const Weights>> Model::weights(Device& device,
   if (vocabulary_only_)
     return error(ErrorCode::unsupported,
                  "the model was opened with vocabularyOnly: it has no weights");
-  const std::string table = device.info().ops;
+  const DeviceInfo where = device.info();
+  const std::string table = where.name + " " + where.ops;
   const std::lock_guard lock(mutex_);
   for (auto& [name, weak] : weights_)
     if (name == table)

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/thread-pool.h"
+#include "ops/memory.h"
 
 namespace millrace {
 namespace {
@@ -19,6 +20,7 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 // below stays a list.
 class Loader {
   static constexpr size_t k_block_bytes = size_t{32} << 20;
+  static constexpr size_t k_alignment = 256;  // what the pickiest device wants
 
  public:
   Loader(const ModelFile& file, Device& device, const LoadHooks& hooks, int n_tensors)
@@ -27,24 +29,33 @@ class Loader {
   Weight matrix(const std::string& name, int rows, int cols) {
     const TensorEntry* entry = find(name, {cols, rows}, true);
     if (!entry) return {};
-    const Weight plain = plain_view(*entry, rows, cols);
-    const size_t packed_bytes = device_.ops().packed_bytes(plain.dtype, rows, cols);
-    return packed_bytes == 0 ? plain : packed(name, plain, packed_bytes);
+    const Weight view = plain_view(*entry, rows, cols);
+    const size_t packed_bytes = device_.ops().packed_bytes(view.dtype, rows, cols);
+    return packed_bytes == 0 ? plain(name, view) : packed(name, view, packed_bytes);
   }
 
   // Rows of the embedding are read one by one, so it stays as the file has it.
   Weight table(const std::string& name, int rows, int cols) {
     const TensorEntry* entry = find(name, {cols, rows}, true);
-    return entry ? plain_view(*entry, rows, cols) : Weight{};
+    return entry ? plain(name, plain_view(*entry, rows, cols)) : Weight{};
   }
 
   // A vector of n floats, decoded; null when it is optional and absent.
   const float* vector(const std::string& name, int n, bool required) {
     const TensorEntry* entry = find(name, {n}, required);
     if (!entry) return nullptr;
-    float* out = static_cast<float*>(alloc(static_cast<size_t>(n) * sizeof(float), name));
-    if (out) decode_row(entry->dtype, entry->data, n, out);
-    return out;
+    return static_cast<const float*>(
+        placed(name, static_cast<size_t>(n) * sizeof(float), [&](void* out) {
+          decode_row(entry->dtype, entry->data, n, static_cast<float*>(out));
+        }));
+  }
+
+  // A copy of floats that do not stand in the file.
+  const float* copied(const std::string& name, const std::vector<float>& values) {
+    const size_t size_bytes = values.size() * sizeof(float);
+    if (!status_.ok() || values.empty()) return nullptr;
+    return static_cast<const float*>(placed(
+        name, size_bytes, [&](void* out) { std::memcpy(out, values.data(), size_bytes); }));
   }
 
   bool has(const std::string& name) const { return file_.find(name) != nullptr; }
@@ -76,22 +87,55 @@ class Loader {
     return {entry.dtype, Weight::Layout::plain, rows, cols, row_bytes, entry.data};
   }
 
+  // The view itself where the device reads the file's memory.
+  Weight plain(const std::string& name, const Weight& view) {
+    if (device_.shares_host_memory()) return view;
+    const size_t size_bytes = static_cast<size_t>(view.row_bytes) * static_cast<size_t>(view.rows);
+    Weight copy = view;
+    copy.data = alloc(size_bytes, name);
+    if (!copy.data) return {};
+    fail(device_.copy_in(const_cast<void*>(copy.data), view.data, size_bytes));
+    packed_bytes_ += size_bytes;
+    return copy;
+  }
+
   Weight packed(const std::string& name, const Weight& plain, size_t size_bytes) {
-    void* data = alloc(size_bytes, name);
-    if (!data) return {};
     const Ops& ops = device_.ops();
     const int groups = (plain.rows + ops.pack_rows - 1) / ops.pack_rows;
-    device_.queue().pool().parallel_for(groups, 4, [&](int begin, int end, int) {
-      const int first = begin * ops.pack_rows;
-      ops.pack(plain, data, first, std::min(end * ops.pack_rows, plain.rows) - first);
+    const void* data = placed(name, size_bytes, [&](void* out) {
+      device_.queue().pool().parallel_for(groups, 4, [&](int begin, int end, int) {
+        const int first = begin * ops.pack_rows;
+        ops.pack(plain, out, first, std::min(end * ops.pack_rows, plain.rows) - first);
+      });
     });
+    if (!data) return {};
     packed_bytes_ += size_bytes;
     return {plain.dtype, Weight::Layout::packed, plain.rows, plain.cols, 0, data};
   }
 
+  // Device memory with what `fill` writes: in place, or by way of the host's memory.
+  template <class Fill>
+  const void* placed(const std::string& name, size_t size_bytes, const Fill& fill) {
+    void* data = alloc(size_bytes, name);
+    if (!data) return nullptr;
+    if (device_.shares_host_memory()) {
+      fill(data);
+      return data;
+    }
+    const auto host = host_memory(size_bytes);
+    if (!host) {
+      fail(error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for %s on its way",
+                 size_bytes, name.c_str()));
+      return nullptr;
+    }
+    fill(host.get());
+    fail(device_.copy_in(data, host.get(), size_bytes));
+    return data;
+  }
+
   // From a shared block, so that small tensors lie in huge pages too.
   void* alloc(size_t size_bytes, const std::string& name) {
-    size_bytes = (size_bytes + 63) / 64 * 64;
+    size_bytes = (size_bytes + k_alignment - 1) / k_alignment * k_alignment;
     if (size_bytes > room_bytes_) {
       const size_t block_bytes = std::max(size_bytes, k_block_bytes);
       auto buffer = device_.alloc(block_bytes, name.c_str());
@@ -180,6 +224,7 @@ Result<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const Model
   const char* head = config.tied ? "token_embd.weight" : "output.weight";
   weights->head = loader.matrix(head, config.vocab_size, config.dim);
   weights->head_bias = loader.vector("output.bias", config.vocab_size, false);
+  weights->inv_freq = loader.copied("the rotary frequencies", config.rope.inv_freq);
   for (int i = 0; i < config.n_layers && loader.status().ok(); ++i)
     weights->layers.push_back(load_layer(loader, config, i));
   TRY(loader.status());

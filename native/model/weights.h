@@ -1,5 +1,6 @@
 #pragma once
-// The tensors of one model as one operator table reads them: packed copies or views of the file.
+// The tensors of one model as one operator table reads them, in the memory of its device: packed
+// copies, plain ones, or views of the file where the device shares the host's memory.
 // Invariant: shapes agree with the Config; nothing points into memory this object does not keep
 // alive. Threads: made by a job thread, then immutable and shared by every engine with the same
 // table.
@@ -48,6 +49,7 @@ class Weights {
   const float* output_norm = nullptr;  // [dim]
   Weight head;                         // [vocab_size, dim]
   const float* head_bias = nullptr;
+  const float* inv_freq = nullptr;  // [rotary / 2], of Config::rope
   std::vector<Layer> layers;
   size_t packed_bytes = 0;  // memory held beside the file
 

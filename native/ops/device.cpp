@@ -19,14 +19,6 @@ constexpr size_t k_huge_page = size_t{2} << 20;
 
 std::atomic<int> allocations_left{-1};  // fail_alloc_after
 
-// True when the test injection refuses this allocation.
-bool refused() {
-  int left = allocations_left.load(std::memory_order_relaxed);
-  if (left < 0) return false;
-  if (left > 0) allocations_left.store(left - 1, std::memory_order_relaxed);
-  return left == 0;
-}
-
 #if defined(__linux__)
 // Whole huge pages, zeroed by the kernel when first touched.
 std::shared_ptr<void> map_pages(size_t size_bytes) {
@@ -56,11 +48,18 @@ std::shared_ptr<void> heap_block(size_t size_bytes) {
 
 }  // namespace
 
+bool allocation_refused() {
+  int left = allocations_left.load(std::memory_order_relaxed);
+  if (left < 0) return false;
+  if (left > 0) allocations_left.store(left - 1, std::memory_order_relaxed);
+  return left == 0;
+}
+
 void fail_alloc_after(int n) { allocations_left.store(n, std::memory_order_relaxed); }
 
 std::shared_ptr<void> host_memory(size_t size_bytes) {
   if (size_bytes == 0) size_bytes = k_alignment;
-  if (size_bytes > std::numeric_limits<size_t>::max() / 2 || refused()) return nullptr;
+  if (size_bytes > std::numeric_limits<size_t>::max() / 2 || allocation_refused()) return nullptr;
 #if defined(__linux__)
   if (size_bytes >= k_huge_page) return map_pages(size_bytes);
 #endif

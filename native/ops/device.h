@@ -15,7 +15,7 @@ namespace millrace {
 
 class ThreadPool;
 
-// Device memory, freed with its last owner. Addressable by the host on the CPU.
+// Device memory, freed with its last owner.
 class Buffer {
  public:
   Buffer() = default;
@@ -49,8 +49,9 @@ class Queue {
 };
 
 struct DeviceInfo {
-  std::string name;  // "cpu"
-  std::string ops;   // the table in use
+  std::string name;      // "cpu", "cuda:0"
+  std::string hardware;  // "AMD EPYC 9B14", "NVIDIA H200"
+  std::string ops;       // the table in use
   int threads = 1;
   size_t memory_bytes = 0;  // physical memory that could be used
   size_t free_bytes = 0;    // as seen when asked
@@ -62,6 +63,11 @@ class Device {
   virtual DeviceInfo info() const = 0;
   virtual const Ops& ops() const = 0;
   virtual Queue& queue() = 0;
+  // Whether the host reads and writes this device's memory in place; where not, it copies.
+  virtual bool shares_host_memory() const = 0;
+  // Both in the queue's order; the host memory may be used again when they return.
+  virtual Status copy_in(void* to, const void* from, size_t size_bytes) = 0;
+  virtual Status copy_out(void* to, const void* from, size_t size_bytes) = 0;
   // Zeroed, 64-byte aligned. `what` names the buffer in the error.
   virtual Result<Buffer> alloc(size_t size_bytes, const char* what) = 0;
   // Waits for the queue; the first error since the last call.

@@ -11,4 +11,7 @@ namespace millrace {
 
 std::shared_ptr<void> host_memory(size_t size_bytes);
 
+// True when fail_alloc_after refuses the allocation that is about to be made.
+bool allocation_refused();
+
 }  // namespace millrace

@@ -1,6 +1,8 @@
 #include "ops/plugin.h"
 
+#include "base/cpu.h"
 #include "base/thread-pool.h"
+#include "ops/memory.h"
 
 #if !defined(_WIN32)
 #include <dlfcn.h>
@@ -18,6 +20,7 @@ Status status_from(int code, const char* message) {
 // The open device of a library. Buffers hold it, so it closes after the last of them.
 struct Opened {
   const Plugin* plugin = nullptr;
+  int index = 0;
   void* device = nullptr;
 
   ~Opened() {
@@ -65,28 +68,48 @@ Status matching(const Plugin* plugin) {
 
 class PluginDevice : public Device {
  public:
-  explicit PluginDevice(std::shared_ptr<Opened> opened)
+  PluginDevice(std::shared_ptr<Opened> opened, int threads)
       : opened_(std::move(opened)),
         ops_(ops_of(*opened_->plugin)),
-        pool_(1),
+        pool_(threads),
         queue_(&pool_, *opened_) {}
 
   DeviceInfo info() const override {
     PluginInfo found{};
     opened_->plugin->info(opened_->device, &found);
-    return {found.name, ops_.name, 1, found.memory_bytes, found.free_bytes};
+    return {std::string(ops_.name) + ":" + std::to_string(opened_->index),
+            std::string(found.name) + " (" + found.platform + ")",
+            ops_.name,
+            pool_.size(),
+            found.memory_bytes,
+            found.free_bytes};
   }
   const Ops& ops() const override { return ops_; }
   Queue& queue() override { return queue_; }
 
   Result<Buffer> alloc(size_t size_bytes, const char* what) override {
-    void* memory = opened_->plugin->alloc(opened_->device, size_bytes);
+    void* memory =
+        allocation_refused() ? nullptr : opened_->plugin->alloc(opened_->device, size_bytes);
     if (!memory)
       return error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for %s", size_bytes, what);
     const auto release = [opened = opened_](void* p) {
       opened->plugin->release(opened->device, p);
     };
     return Buffer({memory, release}, size_bytes);
+  }
+
+  bool shares_host_memory() const override { return false; }
+  Status copy_in(void* to, const void* from, size_t size_bytes) override {
+    char message[k_message_bytes] = "";
+    return status_from(opened_->plugin->copy_in(opened_->device, to, from, size_bytes, message,
+                                                sizeof message),
+                       message);
+  }
+  Status copy_out(void* to, const void* from, size_t size_bytes) override {
+    char message[k_message_bytes] = "";
+    return status_from(opened_->plugin->copy_out(opened_->device, to, from, size_bytes, message,
+                                                 sizeof message),
+                       message);
   }
 
   Status finish() override {
@@ -121,13 +144,15 @@ Result<const Plugin*> load_plugin(const std::string& path) {
 #endif
 }
 
-Result<std::shared_ptr<Device>> open_plugin(const Plugin* plugin, int index) {
+Result<std::shared_ptr<Device>> open_plugin(const Plugin* plugin, int index, int threads) {
   TRY(matching(plugin));
   auto opened = std::make_shared<Opened>();
   opened->plugin = plugin;
+  opened->index = index;
   char message[k_message_bytes] = "";
   TRY(status_from(plugin->open(index, &opened->device, message, sizeof message), message));
-  return std::shared_ptr<Device>(std::make_shared<PluginDevice>(std::move(opened)));
+  return std::shared_ptr<Device>(
+      std::make_shared<PluginDevice>(std::move(opened), threads > 0 ? threads : cpu().cores));
 }
 
 }  // namespace millrace

@@ -16,8 +16,8 @@
 namespace millrace {
 
 struct PluginInfo {
-  char name[128];
-  char platform[128];
+  char name[128];      // of the hardware
+  char platform[128];  // what drives it, for people to read
   uint64_t memory_bytes;
   uint64_t free_bytes;
 };
@@ -70,8 +70,9 @@ constexpr uint64_t plugin_layout() {
 // when it was built for another version.
 Result<const Plugin*> load_plugin(const std::string& path);
 
-// A device of a library's table. The table outlives the device.
-Result<std::shared_ptr<Device>> open_plugin(const Plugin* plugin, int index);
+// A device of a library's table, with as many workers for what the host does beside it (0: as many
+// as it has cores). The table outlives the device.
+Result<std::shared_ptr<Device>> open_plugin(const Plugin* plugin, int index, int threads);
 
 }  // namespace millrace
 

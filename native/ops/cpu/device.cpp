@@ -48,10 +48,20 @@ class CpuDevice : public Device {
   CpuDevice(const Ops& ops, int threads) : ops_(ops), pool_(threads), queue_(&pool_) {}
 
   DeviceInfo info() const override {
-    return {"cpu", ops_.name, pool_.size(), cpu().memory_bytes, free_memory_bytes()};
+    return {"cpu",        cpu().name,         ops_.name,
+            pool_.size(), cpu().memory_bytes, free_memory_bytes()};
   }
   const Ops& ops() const override { return ops_; }
   Queue& queue() override { return queue_; }
+
+  bool shares_host_memory() const override { return true; }
+  Status copy_in(void* to, const void* from, size_t size_bytes) override {
+    std::memcpy(to, from, size_bytes);
+    return {};
+  }
+  Status copy_out(void* to, const void* from, size_t size_bytes) override {
+    return copy_in(to, from, size_bytes);
+  }
 
   Result<Buffer> alloc(size_t size_bytes, const char* what) override {
     auto memory = host_memory(size_bytes);

@@ -19,9 +19,9 @@ inline std::vector<std::string> device_tables() {
   return names;
 }
 
-inline Result<std::shared_ptr<Device>> open_device(const std::string& table, int threads) {
+inline Result<std::shared_ptr<Device>> open_table(const std::string& table, int threads) {
 #if MILLRACE_CUDA_HOST
-  if (table == "cuda") return open_plugin(millrace_device_v1(), 0);
+  if (table == "cuda") return open_plugin(millrace_device_v1(), 0, threads);
 #endif
   return open_cpu({threads, table.c_str()});
 }

@@ -43,7 +43,7 @@ Status run(const LogitsRequest& request, std::vector<float>& logits) {
   auto model = Model::open(request.path, {});
   TRY(model);
   const Config& config = (*model)->config();
-  auto device = open_device(request.table, request.threads);
+  auto device = open_table(request.table, request.threads);
   TRY(device);
   auto weights = (*model)->weights(**device);
   TRY(weights);

@@ -63,7 +63,7 @@ Napi::Value decode_values(const Napi::CallbackInfo& info) {
 
 // packedBytes(table, type, rows, cols): number
 Napi::Value packed_size(const Napi::CallbackInfo& info) {
-  const auto device = open_device(info[0].As<Napi::String>(), 1);
+  const auto device = open_table(info[0].As<Napi::String>(), 1);
   if (!device.ok()) return throw_status(info.Env(), device.status());
   const size_t size = device.value()->ops().packed_bytes(
       dtype_of(info[1].As<Napi::String>()), info[2].As<Napi::Number>(), info[3].As<Napi::Number>());
@@ -105,7 +105,7 @@ Loaded load(const Ops& ops, Napi::Object object, int cols, int n) {
 
 // matmul(table, threads, x: Float32Array, n, products: object[]): Float32Array[]
 Napi::Value multiply(const Napi::CallbackInfo& info) {
-  auto device = open_device(info[0].As<Napi::String>(), info[1].As<Napi::Number>());
+  auto device = open_table(info[0].As<Napi::String>(), info[1].As<Napi::Number>());
   if (!device.ok()) return throw_status(info.Env(), device.status());
   const Ops& ops = (*device)->ops();
   const auto x = info[2].As<Napi::Float32Array>();

@@ -58,7 +58,7 @@ Weight read_weight(const Fields& fields) {
 template <class Body>
 Napi::Value on_device(const Napi::CallbackInfo& info, Body&& body) {
   const Fields fields(info[0]);
-  auto device = open_device(fields.text("table"), fields.number_or("threads", 1));
+  auto device = open_table(fields.text("table"), fields.number_or("threads", 1));
   if (!device.ok()) return throw_status(info.Env(), device.status());
   body(**device, fields);
   const Status status = (*device)->finish();

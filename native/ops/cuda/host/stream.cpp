@@ -2,11 +2,11 @@
 
 #include "ops/cuda/stream.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "base/cpu.h"
+#include "ops/cuda/host/memory.h"
 #include "ops/cuda/launch.h"
 
 namespace millrace::cuda {
@@ -41,22 +41,11 @@ DeviceFacts Stream::facts() const {
 
 size_t Stream::free_bytes() const { return free_memory_bytes(); }
 
-void* Stream::alloc(size_t size_bytes) {
-  constexpr size_t k_alignment = 256;
-  const size_t rounded = (size_bytes + k_alignment) / k_alignment * k_alignment;
-  if (rounded < size_bytes) return nullptr;
-#if defined(_WIN32)
-  void* memory = nullptr;  // no runner there
-#else
-  void* memory = std::aligned_alloc(k_alignment, rounded);
-#endif
-  if (memory) std::memset(memory, 0, rounded);
-  return memory;
-}
-
-void Stream::release(void* memory) { std::free(memory); }
+void* Stream::alloc(size_t size_bytes) { return take_memory(size_bytes); }
+void Stream::release(void* memory) { give_memory(memory); }
 
 Status Stream::copy_in(void* to, const void* from, size_t size_bytes) {
+  const Access access;
   std::memcpy(to, from, size_bytes);
   return {};
 }
@@ -83,6 +72,7 @@ void* Stream::workspace(size_t size_bytes) {
                size_bytes));
     return nullptr;
   }
+  const Access access;
   std::memset(state_->workspace, 0xff, state_->workspace_bytes);
   return state_->workspace;
 }
@@ -103,6 +93,7 @@ void Stream::fail(Status status) {
 }
 
 Status Stream::finish() {
+  const Access access;
   state_->staged.clear();
   for (size_t i = 0; i < state_->n_counters; ++i) {
     if (state_->counters[i] != 0)
@@ -123,6 +114,7 @@ void run_on_host(Stream& stream, Grid grid, int threads, size_t shared_bytes,
   schedule.seed = schedule.seed * 1000003 + stream.state().launches++;
   const simt::Index blocks{static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
                            static_cast<unsigned>(grid.z)};
+  const Access access;
   const Status status =
       simt::run(blocks, {static_cast<unsigned>(threads), 1, 1}, shared_bytes, body, schedule);
   if (!status.ok()) stream.fail(status);
