@@ -2,6 +2,7 @@
 
 #include "ops/cuda/stream.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct Stream::State {
   unsigned* counters = nullptr;
   size_t n_counters = 0;
   uint64_t launches = 0;
+  int64_t steps_left = -1;  // before the device is lost; negative: it is not
 };
 
 Stream::Stream() : state_(std::make_unique<State>()) {}
@@ -32,7 +34,11 @@ Result<int> Stream::count() { return 1; }
 Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
   if (device_index != 0)
     return error(ErrorCode::not_found, "Expected a device below 1 but found %d", device_index);
-  return std::unique_ptr<Stream>(new Stream());
+  std::unique_ptr<Stream> stream(new Stream());
+  // For tests: the device is lost at this step.
+  if (const char* steps = std::getenv("MILLRACE_LOSE_DEVICE_AFTER"))
+    stream->state_->steps_left = std::strtol(steps, nullptr, 10);
+  return Result<std::unique_ptr<Stream>>(std::move(stream));
 }
 
 DeviceFacts Stream::facts() const {
@@ -100,6 +106,8 @@ Status Stream::finish() {
       fail(error(ErrorCode::internal, "counter %zu was left at %u", i, state_->counters[i]));
     state_->counters[i] = 0;
   }
+  if (state_->steps_left == 0) fail(error(ErrorCode::device, "the device was lost"));
+  if (state_->steps_left > 0) --state_->steps_left;
   return std::exchange(state_->error, Status());
 }
 

@@ -1,0 +1,142 @@
+// An engine on the device library, in the host form of its kernels: what a GPU would be asked, end
+// to end, in memory that the host cannot touch. Whoever touches it ends this file's process.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { Engine, type EngineOptions, Model } from '../../lib/index.js'
+import { native } from '../../lib/native.js'
+import { buildFolder } from '../support/probe.js'
+import { writeSmallModel } from '../support/small-model.js'
+import { codeOf } from '../support/story.js'
+
+const library = join(buildFolder, 'libmillrace-cuda-host.so')
+const options: EngineOptions = { threads: 1, cacheTokens: 512, maxSequences: 4, stepTokens: 16 }
+const prompts = [[1, 300, 17], Array.from({ length: 70 }, (_, i) => 200 + i), [1, 5, 5, 400]]
+const variables = ['MILLRACE_CUDA_LIBRARY', 'MILLRACE_LOSE_DEVICE_AFTER', 'MILLRACE_OPS'] as const
+const before = variables.map((name) => process.env[name])
+
+function restore(): void {
+  for (const [i, name] of variables.entries()) {
+    if (before[i] === undefined) delete process.env[name]
+    else process.env[name] = before[i]
+  }
+}
+
+describe.skipIf(!existsSync(library))('an engine on the device library', () => {
+  let model: Model
+  beforeAll(async () => {
+    model = await Model.open(writeSmallModel({ type: 'F32' }))
+  })
+  afterAll(() => model.close())
+
+  const useLibrary = (path = library): void => {
+    delete process.env.MILLRACE_OPS
+    process.env.MILLRACE_CUDA_LIBRARY = path
+  }
+  afterEach(restore)
+
+  const answer = async (engine: Engine, prompt: number[]): Promise<number[]> => {
+    const request = { prompt, maxTokens: 5, temperature: 0, ignoreEos: true }
+    return [...(await engine.generate(request)).tokens]
+  }
+
+  it.each(['f32', 'f16', 'q8_0'] as const)(
+    'says what the CPU says, alone, together and after a prefix hit, on a cache of %s',
+    async (cacheType) => {
+      await using cpu = await Engine.open(model, { ...options, cacheType, device: 'cpu' })
+      const expected = await Promise.all(prompts.map((prompt) => answer(cpu, prompt)))
+      useLibrary()
+      await using engine = await Engine.open(model, { ...options, cacheType, device: 'cuda' })
+      const { device, ops, hardware } = engine.stats()
+      expect([device, ops]).toEqual(['cuda:0', 'cuda'])
+      expect(hardware).toMatch(/host form/)
+      expect(await answer(engine, prompts[1] ?? [])).toEqual(expected[1])
+      const together = await Promise.all(prompts.map((prompt) => answer(engine, prompt)))
+      expect(together).toEqual(expected)
+      expect(engine.stats().cachedTokens).toBeGreaterThan(0)
+      expect(engine.stats().identityHolds).toBe(true)
+    },
+  )
+
+  it('scores as the CPU does', async () => {
+    const prompt = prompts[1] ?? []
+    await using cpu = await Engine.open(model, { ...options, device: 'cpu' })
+    const expected = await cpu.score({ prompt, top: 2 })
+    useLibrary()
+    await using engine = await Engine.open(model, { ...options, device: 'cuda' })
+    const found = await engine.score({ prompt, top: 2 })
+    for (const [i, logprob] of found.logprobs.entries()) {
+      if (i > 0) expect(logprob).toBeCloseTo(expected.logprobs[i] ?? Number.NaN, 2)
+    }
+  })
+
+  it('is what "auto" takes where there is one', async () => {
+    useLibrary()
+    await using engine = await Engine.open(model, options)
+    expect(engine.stats()).toMatchObject({ device: 'cuda:0' })
+    expect(engine.stats().whyNoGpu).toBeUndefined()
+    expect(native.devices().devices.map(({ name }) => name)).toEqual(['cuda:0', 'cpu'])
+  })
+
+  it.each([
+    ['is not there', '/nowhere/library.so', /\/nowhere\/library\.so/],
+    [
+      'is another one',
+      join(buildFolder, 'millrace.node'),
+      /millrace\.node is no device library of this package/,
+    ],
+  ])('with a library that %s, "auto" takes the CPU and says why', async (_, path, why) => {
+    useLibrary(path)
+    expect(await codeOf(() => Engine.open(model, { ...options, device: 'cuda' }))).toBe(
+      'unsupported',
+    )
+    await using engine = await Engine.open(model, options)
+    expect(engine.stats().device).toBe('cpu')
+    expect(engine.stats().whyNoGpu).toMatch(why)
+    expect(native.devices().whyNoGpu).toMatch(why)
+  })
+
+  it('refuses a device that is not there', async () => {
+    useLibrary()
+    expect(await codeOf(() => Engine.open(model, { ...options, device: 'cuda:7' }))).toBe(
+      'not-found',
+    )
+  })
+
+  it('ends with code out-of-memory where the device refuses memory', async () => {
+    const fail = native.failAllocAfter
+    if (fail === undefined) throw new Error('Expected a build with tests')
+    useLibrary()
+    const codes = new Set<string>()
+    for (let n = 0, code = ''; code !== 'nothing thrown'; n++) {
+      const fresh = await Model.open(writeSmallModel({ type: 'F32' }))
+      fail(n)
+      code = await codeOf(async () => {
+        await using engine = await Engine.open(fresh, { ...options, device: 'cuda' })
+        return engine
+      })
+      fail(-1)
+      codes.add(code)
+      await fresh.close()
+      expect(n).toBeLessThan(50)
+    }
+    expect(codes).toEqual(new Set(['out-of-memory', 'nothing thrown']))
+  })
+
+  it('ends what runs with code device when the device is lost, and stays usable', async () => {
+    useLibrary()
+    await using other = await Engine.open(model, { ...options, device: 'cpu' })
+    process.env.MILLRACE_LOSE_DEVICE_AFTER = '6'
+    const engine = await Engine.open(model, { ...options, device: 'cuda' })
+    const lost = prompts.map((prompt) => codeOf(() => answer(engine, prompt)))
+    expect(await Promise.all(lost)).toEqual(['device', 'device', 'device'])
+    expect(engine.stats()).toMatchObject({ state: 'failed', identityHolds: true })
+    expect(await codeOf(() => answer(engine, [1]))).toBe('failed')
+    await engine.close()
+    expect(await answer(other, prompts[0] ?? [])).toHaveLength(5)
+    delete process.env.MILLRACE_LOSE_DEVICE_AFTER
+    await using again = await Engine.open(model, { ...options, device: 'cuda' })
+    expect(await answer(again, prompts[0] ?? [])).toHaveLength(5)
+  })
+})
