@@ -6,9 +6,6 @@
 // arithmetic, ranges begin at multiples of k_range from position 0, and masked positions add
 // nothing: a line gets the same bits alone, batched, and however its prompt was cut.
 
-#include <algorithm>
-#include <vector>
-
 #include "ops/cuda/cache.cuh"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/operators.h"
@@ -20,31 +17,17 @@ namespace {
 constexpr int k_warps = 4;
 constexpr int k_threads = k_warps * k_warp;
 constexpr int k_lines_of_warp = 4;
-constexpr int k_lines = k_warps * k_lines_of_warp;
-constexpr int k_range = 128;     // positions
+static_assert(k_lines == k_warps * k_lines_of_warp);
 constexpr int k_chunk = k_warp;  // positions in shared memory at a time: one per lane
 constexpr int k_max_head_dim = 256;
 constexpr size_t k_many_blocks = 256;  // about two for each multiprocessor of the largest devices
 
-// Up to k_lines lines of one sequence under one kv head. Line l of a span belongs to token
-// l / group and to query head l % group of the kv head.
-struct Tile {
-  int32_t first_row;       // of the span, in the batch
-  int32_t first_position;  // of the span
-  int32_t first_line;      // of the tile, in the span
-  int32_t n_lines;
-  int32_t first_page;  // of the span, in the staged page table
-  int32_t n_ranges;    // that its last line sees
-};
-
 struct AttentionParams {
   AttentionArgs args;
-  const Tile* tiles;
-  const int32_t* pages;
+  AttentionPlan plan;
   float* partials;     // [tiles, kv_heads, ranges, k_lines, 2 + head_dim]: max, sum, values
   unsigned* counters;  // [tiles, kv_heads]
   int group;           // query heads per kv head
-  int n_ranges;        // of the longest tile
   bool split;          // one block per range
 };
 
@@ -92,6 +75,7 @@ __device__ __forceinline__ void load_queries(const View& view, float* queries) {
 
 // Positions [first, first + k_chunk) below `end`; zeros from there on, for a page's unwritten rows
 // may hold NaN.
+template <DType dtype>
 __device__ __forceinline__ void load_chunk(const View& view, int first, int end, float* keys,
                                            float* values) {
   const KvCacheView& cache = view.params.args.cache;
@@ -101,10 +85,10 @@ __device__ __forceinline__ void load_chunk(const View& view, int first, int end,
     const int position = first + i / dim, d = i % dim;
     float key = 0, value = 0;
     if (position < end) {
-      const int page = view.params.pages[view.tile.first_page + position / page_tokens];
+      const int page = view.params.plan.pages[view.tile.first_page + position / page_tokens];
       const int slot = position % page_tokens, layer = view.params.args.layer;
-      key = read_cached(cache.shape, plane_of(cache, page, layer, 0, view.kv_head), slot, d);
-      value = read_cached(cache.shape, plane_of(cache, page, layer, 1, view.kv_head), slot, d);
+      key = read_cached<dtype>(cache.shape, plane_of<dtype>(cache, page, layer, 0, view.kv_head), slot, d);
+      value = read_cached<dtype>(cache.shape, plane_of<dtype>(cache, page, layer, 1, view.kv_head), slot, d);
     }
     keys[i / dim * padded(dim) + d] = key;
     values[i / dim * padded(dim) + d] = value;
@@ -163,7 +147,7 @@ __device__ __forceinline__ void write_out(const View& view, int line, const Sum<
 
 __device__ __forceinline__ float* partial_of(const AttentionParams& params, int range, int line) {
   const int64_t tile = static_cast<int64_t>(blockIdx.x) * gridDim.y + blockIdx.y;
-  return params.partials + ((tile * params.n_ranges + range) * k_lines + line) *
+  return params.partials + ((tile * params.plan.n_ranges + range) * k_lines + line) *
                                (2 + params.args.cache.shape.head_dim);
 }
 
@@ -245,7 +229,7 @@ struct Shared {
 };
 
 // One range for the lines of this warp.
-template <int n_values>
+template <DType dtype, int n_values>
 __device__ __forceinline__ void add_range(const View& view, int range, const Shared& shared,
                                           Sum<n_values> (&all)[k_lines_of_warp]) {
   const AttentionArgs& args = view.params.args;
@@ -254,7 +238,7 @@ __device__ __forceinline__ void add_range(const View& view, int range, const Sha
   const int last = first + k_range < end ? first + k_range : end;
   Sum<n_values> sums[k_lines_of_warp];
   for (int chunk = first; chunk < last; chunk += k_chunk) {
-    load_chunk(view, chunk, end, shared.keys, shared.values);
+    load_chunk<dtype>(view, chunk, end, shared.keys, shared.values);
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < k_lines_of_warp; ++i) {
@@ -269,10 +253,10 @@ __device__ __forceinline__ void add_range(const View& view, int range, const Sha
   for (int i = 0; i < k_lines_of_warp; ++i) join(all[i], sums[i]);
 }
 
-template <int n_values>
+template <DType dtype, int n_values>
 __global__ void __launch_bounds__(k_threads, 2)
     attention_kernel(const __grid_constant__ AttentionParams params) {
-  const Tile tile = params.tiles[blockIdx.x];
+  const Tile tile = params.plan.tiles[blockIdx.x];
   const View view{params, tile, static_cast<int>(blockIdx.y)};
   const Shared shared = Shared::of(params.args.cache.shape.head_dim);
   const int first = static_cast<int>(blockIdx.z);
@@ -281,7 +265,7 @@ __global__ void __launch_bounds__(k_threads, 2)
 
   load_queries(view, shared.queries);
   Sum<n_values> all[k_lines_of_warp];
-  for (int range = first; range < last; ++range) add_range(view, range, shared, all);
+  for (int range = first; range < last; ++range) add_range<dtype>(view, range, shared, all);
   const bool whole = !params.split || tile.n_ranges == 1;
 #pragma unroll
   for (int i = 0; i < k_lines_of_warp; ++i) {
@@ -300,36 +284,17 @@ __global__ void __launch_bounds__(k_threads, 2)
 using AttentionKernel = void (*)(AttentionParams);
 
 // By the values a lane keeps of each line.
-AttentionKernel kernel_for(int head_dim) {
-  if (head_dim <= 64) return attention_kernel<2>;
-  if (head_dim <= 128) return attention_kernel<4>;
-  return attention_kernel<8>;
+template <DType dtype>
+AttentionKernel kernel_of(int head_dim) {
+  if (head_dim <= 64) return attention_kernel<dtype, 2>;
+  if (head_dim <= 128) return attention_kernel<dtype, 4>;
+  return attention_kernel<dtype, 8>;
 }
 
-struct Plan {
-  std::vector<Tile> tiles;
-  std::vector<int32_t> pages;
-  int n_ranges = 0;
-};
-
-Plan plan_of(const AttentionArgs& args, int group) {
-  const int page_tokens = args.cache.shape.page_tokens;
-  Plan plan;
-  for (int i = 0; i < args.n_spans; ++i) {
-    const Span& span = args.spans[i];
-    const auto first_page = static_cast<int32_t>(plan.pages.size());
-    const int n_pages = divide_up(span.first_position + span.n_rows, page_tokens);
-    plan.pages.insert(plan.pages.end(), span.pages, span.pages + n_pages);
-    for (int line = 0; line < span.n_rows * group; line += k_lines) {
-      const int n_lines = std::min(k_lines, span.n_rows * group - line);
-      const int end = span.first_position + (line + n_lines - 1) / group + 1;
-      const int n_ranges = divide_up(end, k_range);
-      plan.tiles.push_back(
-          {span.first_row, span.first_position, line, n_lines, first_page, n_ranges});
-      plan.n_ranges = std::max(plan.n_ranges, n_ranges);
-    }
-  }
-  return plan;
+AttentionKernel kernel_for(const KvShape& shape) {
+  if (shape.dtype == DType::f32) return kernel_of<DType::f32>(shape.head_dim);
+  if (shape.dtype == DType::f16) return kernel_of<DType::f16>(shape.head_dim);
+  return kernel_of<DType::q8_0>(shape.head_dim);
 }
 
 }  // namespace
@@ -341,18 +306,14 @@ void attention(Stream& stream, const AttentionArgs& args) {
                              "Expected heads of at most %d dimensions but found %d", k_max_head_dim,
                              shape.head_dim));
   const int group = args.heads / shape.kv_heads;
-  const Plan plan = plan_of(args, group);
-  if (plan.tiles.empty()) return;
-  const size_t n_blocks = plan.tiles.size() * static_cast<size_t>(shape.kv_heads);
+  const AttentionPlan& plan = stream.step().attention(
+      stream, {args.spans, args.n_spans, shape.page_tokens}, group);
+  if (!plan.tiles) return;
+  const size_t n_blocks = static_cast<size_t>(plan.n_tiles) * static_cast<size_t>(shape.kv_heads);
   AttentionParams params{};
   params.args = args;
+  params.plan = plan;
   params.group = group;
-  params.n_ranges = plan.n_ranges;
-  params.tiles =
-      static_cast<const Tile*>(stream.stage(plan.tiles.data(), plan.tiles.size() * sizeof(Tile)));
-  params.pages = static_cast<const int32_t*>(
-      stream.stage(plan.pages.data(), plan.pages.size() * sizeof(int32_t)));
-  if (!params.tiles || !params.pages) return;
   params.split = plan.n_ranges > 1 && n_blocks < k_many_blocks;
   if (params.split) {
     const size_t floats = n_blocks * static_cast<size_t>(plan.n_ranges) * k_lines *
@@ -361,8 +322,7 @@ void attention(Stream& stream, const AttentionArgs& args) {
     params.counters = stream.counters(n_blocks);
     if (!params.partials || !params.counters) return;
   }
-  launch(stream, kernel_for(shape.head_dim),
-         {static_cast<int>(plan.tiles.size()), shape.kv_heads, params.split ? plan.n_ranges : 1},
+  launch(stream, kernel_for(shape), {plan.n_tiles, shape.kv_heads, params.split ? plan.n_ranges : 1},
          k_threads, shared_bytes_for(shape.head_dim), params);
 }
 

@@ -50,7 +50,7 @@ void add(Stream& stream, const AddArgs& args) {
 void gather(Stream& stream, const GatherArgs& args) {
   GatherArgs staged = args;
   staged.rows = static_cast<const int32_t*>(
-      stream.stage(args.rows, sizeof(int32_t) * static_cast<size_t>(args.n)));
+      stream.step().array(stream, args.rows, sizeof(int32_t) * static_cast<size_t>(args.n)));
   if (!staged.rows) return;
   const int64_t values = static_cast<int64_t>(args.n) * args.dim;
   launch(stream, gather_kernel, {divide_up(values, k_threads)}, k_threads, 0, staged);

@@ -34,7 +34,7 @@ void embed(Stream& stream, const EmbedArgs& args) {
                                args.tokens[i]));
   EmbedArgs staged = args;
   staged.tokens = static_cast<const int32_t*>(
-      stream.stage(args.tokens, sizeof(int32_t) * static_cast<size_t>(args.n)));
+      stream.step().array(stream, args.tokens, sizeof(int32_t) * static_cast<size_t>(args.n)));
   if (!staged.tokens) return;
   switch (args.table.dtype) {
 #define ROW(id, Block, name, gguf_id, values, bytes) \

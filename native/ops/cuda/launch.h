@@ -10,8 +10,6 @@ struct Grid {
   int x = 1, y = 1, z = 1;
 };
 
-inline int divide_up(int64_t n, int by) { return static_cast<int>((n + by - 1) / by); }
-
 }  // namespace millrace::cuda
 
 #if defined(__CUDACC__)

@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(k_threads) rope_kernel(const __grid_constant__
 void rope(Stream& stream, const RopeArgs& args) {
   RopeArgs staged = args;
   staged.positions = static_cast<const int32_t*>(
-      stream.stage(args.positions, sizeof(int32_t) * static_cast<size_t>(args.n)));
+      stream.step().array(stream, args.positions, sizeof(int32_t) * static_cast<size_t>(args.n)));
   if (!staged.positions) return;
   launch(stream, rope_kernel, {args.n}, k_threads, 0, staged);
 }

@@ -1,8 +1,6 @@
 // Keys and values of a step into their pages: one block per row of the batch, one warp per 32
 // values, which are one block of a q8_0 cache.
 
-#include <vector>
-
 #include "ops/cuda/cache.cuh"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/operators.h"
@@ -14,40 +12,35 @@ namespace {
 constexpr int k_warps = 4;
 constexpr int k_threads = k_warps * k_warp;
 
-// Where one row of the batch goes.
-struct Slot {
-  int32_t row, page, slot;
-};
-
 struct StoreParams {
   StoreArgs args;
   const Slot* slots;
 };
 
 // 32 values of a row; dim is this lane's.
+template <DType dtype>
 __device__ __forceinline__ void write_cached(const KvShape& shape, char* plane, int slot, int dim,
                                              float value) {
   const bool inside = dim < shape.head_dim;
   const int at = slot * shape.head_dim + dim;
-  if (shape.dtype == DType::f32) {
+  if constexpr (dtype == DType::f32) {
     if (inside) reinterpret_cast<float*>(plane)[at] = value;
-    return;
-  }
-  if (shape.dtype == DType::f16) {
+  } else if constexpr (dtype == DType::f16) {
     // Saturates: an infinity in the cache would spoil every later token.
     const float kept = value > 65504.0f ? 65504.0f : value < -65504.0f ? -65504.0f : value;
     if (inside) reinterpret_cast<uint16_t*>(plane)[at] = f16_of_f32(kept);
-    return;
+  } else {
+    const uint16_t stored = f16_of_f32(max_of_warp(fabsf(value)) / 127.0f);
+    const float scale = f32_of_f16(stored);
+    const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+    reinterpret_cast<int8_t*>(plane)[at] =
+        static_cast<int8_t>(fminf(fmaxf(rintf(value * inverse), -128.0f), 127.0f));
+    auto* scales = reinterpret_cast<uint16_t*>(plane + shape.page_tokens * shape.head_dim);
+    if (lane_of_thread() == 0) scales[at / k_quant_block] = stored;
   }
-  const uint16_t stored = f16_of_f32(max_of_warp(fabsf(value)) / 127.0f);
-  const float scale = f32_of_f16(stored);
-  const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
-  reinterpret_cast<int8_t*>(plane)[at] =
-      static_cast<int8_t>(fminf(fmaxf(rintf(value * inverse), -128.0f), 127.0f));
-  auto* scales = reinterpret_cast<uint16_t*>(plane + shape.page_tokens * shape.head_dim);
-  if (lane_of_thread() == 0) scales[at / k_quant_block] = stored;
 }
 
+template <DType dtype>
 __global__ void __launch_bounds__(k_threads)
     store_kernel(const __grid_constant__ StoreParams params) {
   const StoreArgs& args = params.args;
@@ -61,38 +54,31 @@ __global__ void __launch_bounds__(k_threads)
     const float* row =
         side == 0 ? args.k + slot.row * args.k_stride : args.v + slot.row * args.v_stride;
     const float value = dim < shape.head_dim ? row[head * shape.head_dim + dim] : 0.0f;
-    write_cached(shape, plane_of(args.cache, slot.page, args.layer, side, head), slot.slot, dim,
-                 value);
+    write_cached<dtype>(shape, plane_of<dtype>(args.cache, slot.page, args.layer, side, head),
+                        slot.slot, dim, value);
   }
 }
 
 }  // namespace
 
 size_t kv_page_bytes(const KvShape& shape) {
-  const bool known = shape.dtype == DType::f32 || shape.dtype == DType::f16 ||
-                     (shape.dtype == DType::q8_0 && shape.head_dim % k_quant_block == 0);
-  if (!known) return 0;
-  return plane_bytes(shape) * 2 * static_cast<size_t>(shape.layers) *
-         static_cast<size_t>(shape.kv_heads);
+  const size_t planes =
+      2 * static_cast<size_t>(shape.layers) * static_cast<size_t>(shape.kv_heads);
+  if (shape.dtype == DType::f32) return planes * plane_bytes<DType::f32>(shape);
+  if (shape.dtype == DType::f16) return planes * plane_bytes<DType::f16>(shape);
+  if (shape.dtype != DType::q8_0 || shape.head_dim % k_quant_block != 0) return 0;
+  return planes * plane_bytes<DType::q8_0>(shape);
 }
 
 void store(Stream& stream, const StoreArgs& args) {
-  const int page_tokens = args.cache.shape.page_tokens;
-  std::vector<Slot> slots;
-  for (int i = 0; i < args.n_spans; ++i) {
-    const Span& span = args.spans[i];
-    for (int row = 0; row < span.n_rows; ++row) {
-      const int position = span.first_position + row;
-      slots.push_back(
-          {span.first_row + row, span.pages[position / page_tokens], position % page_tokens});
-    }
-  }
-  if (slots.empty()) return;
-  const auto* staged =
-      static_cast<const Slot*>(stream.stage(slots.data(), slots.size() * sizeof(Slot)));
-  if (!staged) return;
-  launch(stream, store_kernel, {static_cast<int>(slots.size())}, k_threads, 0,
-         StoreParams{args, staged});
+  const KvShape& shape = args.cache.shape;
+  const StorePlan& plan =
+      stream.step().store(stream, {args.spans, args.n_spans, shape.page_tokens});
+  if (!plan.slots) return;
+  const auto kernel = shape.dtype == DType::f32   ? store_kernel<DType::f32>
+                      : shape.dtype == DType::f16 ? store_kernel<DType::f16>
+                                                  : store_kernel<DType::q8_0>;
+  launch(stream, kernel, {plan.n_slots}, k_threads, 0, StoreParams{args, plan.slots});
 }
 
 }  // namespace millrace::cuda

@@ -3,6 +3,7 @@
 
 #include "ops/cuda/stream.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -12,7 +13,7 @@
 namespace millrace::cuda {
 namespace {
 
-constexpr size_t k_staging_bytes = size_t{1} << 20;
+constexpr size_t k_staging_bytes = size_t{1} << 20;  // at first
 constexpr size_t k_alignment = 256;
 
 Status status_of_call(cudaError_t code, const char* what) {
@@ -22,16 +23,35 @@ Status status_of_call(cudaError_t code, const char* what) {
   return error(kind, "%s failed on the CUDA device: %s", what, cudaGetErrorString(code));
 }
 
+// Host arrays on their way: pinned memory, and the device's copy of it at the same offsets.
+struct Staging {
+  char* pinned = nullptr;
+  char* device = nullptr;
+  size_t size_bytes = 0;
+
+  Status open(size_t wanted) {
+    TRY(status_of_call(cudaMallocHost(reinterpret_cast<void**>(&pinned), wanted),
+                       "pinning host memory"));
+    TRY(status_of_call(cudaMalloc(reinterpret_cast<void**>(&device), wanted),
+                       "allocating device memory"));
+    size_bytes = wanted;
+    return {};
+  }
+  void close() {
+    cudaFree(device);
+    cudaFreeHost(pinned);
+  }
+};
+
 }  // namespace
 
 struct Stream::State {
   int index = 0;
   cudaStream_t handle = nullptr;
   Status error;
-  // Host arrays on their way: pinned memory, and the device's copy of it at the same offsets.
-  char* pinned = nullptr;
-  char* staged = nullptr;
-  size_t staged_bytes = 0;
+  Step step;
+  std::vector<Staging> staging;  // the last one takes what comes
+  size_t staged_bytes = 0;       // in use of the last one
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
   unsigned* counters = nullptr;
@@ -53,8 +73,7 @@ Stream::~Stream() {
   if (state_->handle) cudaStreamSynchronize(state_->handle);
   cudaFree(state_->workspace);
   cudaFree(state_->counters);
-  cudaFree(state_->staged);
-  cudaFreeHost(state_->pinned);
+  for (Staging& staging : state_->staging) staging.close();
   if (state_->handle) cudaStreamDestroy(state_->handle);
 }
 
@@ -89,10 +108,7 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
                  state.properties.name, state.properties.major, state.properties.minor);
   TRY(status_of_call(cudaStreamCreateWithFlags(&state.handle, cudaStreamNonBlocking),
                      "creating a stream"));
-  TRY(status_of_call(cudaMallocHost(reinterpret_cast<void**>(&state.pinned), k_staging_bytes),
-                     "pinning host memory"));
-  TRY(status_of_call(cudaMalloc(reinterpret_cast<void**>(&state.staged), k_staging_bytes),
-                     "allocating device memory"));
+  TRY(state.staging.emplace_back().open(k_staging_bytes));
   return Result<std::unique_ptr<Stream>>(std::move(stream));
 }
 
@@ -142,27 +158,34 @@ Status Stream::copy_out(void* to, const void* from, size_t size_bytes) {
   return status_of_call(cudaStreamSynchronize(state_->handle), "copying from the device");
 }
 
+// What was staged is in use until finish(): a step that needs more gets another piece.
 const void* Stream::stage(const void* from, size_t size_bytes) {
   State& state = *state_;
-  if (size_bytes > k_staging_bytes) {
-    fail(error(ErrorCode::internal, "Expected at most %zu bytes of a step's arrays but found %zu",
-               k_staging_bytes, size_bytes));
-    return nullptr;
-  }
-  if (state.staged_bytes + size_bytes > k_staging_bytes) {
-    if (!passed(*this, cudaStreamSynchronize(state.handle), "waiting for a step")) return nullptr;
+  if (state.staged_bytes + size_bytes > state.staging.back().size_bytes) {
+    const size_t wanted = std::max(2 * state.staging.back().size_bytes, size_bytes);
+    Staging next;
+    const Status opened = next.open(wanted);
+    if (!opened.ok()) {
+      next.close();
+      fail(opened);
+      return nullptr;
+    }
+    state.staging.push_back(next);
     state.staged_bytes = 0;
   }
+  const Staging& staging = state.staging.back();
   const size_t at = state.staged_bytes;
   state.staged_bytes = (at + size_bytes + k_alignment - 1) / k_alignment * k_alignment;
-  std::memcpy(state.pinned + at, from, size_bytes);
+  std::memcpy(staging.pinned + at, from, size_bytes);
   if (!passed(*this,
-              cudaMemcpyAsync(state.staged + at, state.pinned + at, size_bytes,
+              cudaMemcpyAsync(staging.device + at, staging.pinned + at, size_bytes,
                               cudaMemcpyHostToDevice, state.handle),
               "copying a step's arrays"))
     return nullptr;
-  return state.staged + at;
+  return staging.device + at;
 }
+
+Step& Stream::step() { return state_->step; }
 
 void* Stream::workspace(size_t size_bytes) {
   State& state = *state_;
@@ -192,8 +215,14 @@ void Stream::fail(Status status) {
 
 Status Stream::finish() {
   passed(*this, cudaStreamSynchronize(state_->handle), "waiting for the step");
-  state_->staged_bytes = 0;
-  return std::exchange(state_->error, Status());
+  State& state = *state_;
+  state.step.forget();
+  state.staged_bytes = 0;
+  while (state.staging.size() > 1) {  // the last one is the largest
+    state.staging.front().close();
+    state.staging.erase(state.staging.begin());
+  }
+  return std::exchange(state.error, Status());
 }
 
 }  // namespace millrace::cuda

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "ops/cuda/step.h"
 
 namespace millrace::cuda {
 
@@ -32,8 +33,9 @@ class Stream {
   Status copy_out(void* to, const void* from, size_t size_bytes);
 
   // Small host arrays that kernels read (page tables, positions): the device's copy, valid until
-  // finish(). Null after an error.
+  // finish(). Null after an error. Those that several operators are given go by way of step().
   const void* stage(const void* from, size_t size_bytes);
+  Step& step();
   // Device memory of one operator; the next operator may overwrite it. Null when refused, with the
   // error recorded.
   void* workspace(size_t size_bytes);

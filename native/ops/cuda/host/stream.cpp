@@ -14,6 +14,7 @@ namespace millrace::cuda {
 
 struct Stream::State {
   Status error;
+  Step step;
   std::vector<std::unique_ptr<char[]>> staged;
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
@@ -66,6 +67,8 @@ const void* Stream::stage(const void* from, size_t size_bytes) {
   return state_->staged.back().get();
 }
 
+Step& Stream::step() { return state_->step; }
+
 // NaN in every float type, so that a kernel that reads what it did not write shows.
 void* Stream::workspace(size_t size_bytes) {
   if (size_bytes > state_->workspace_bytes) {
@@ -101,6 +104,7 @@ void Stream::fail(Status status) {
 Status Stream::finish() {
   const Access access;
   state_->staged.clear();
+  state_->step.forget();
   for (size_t i = 0; i < state_->n_counters; ++i) {
     if (state_->counters[i] != 0)
       fail(error(ErrorCode::internal, "counter %zu was left at %u", i, state_->counters[i]));

@@ -1,0 +1,77 @@
+#pragma once
+// What the operators of one step share: the arrays that come from the host, copied once, and its
+// spans cut up for attention and for the cache. Host code, in no need of CUDA.
+// Invariant: everything here is forgotten at Stream::finish(), until when ops.h lets operators read
+// the host's arrays. Threads: as Stream.
+
+#include <cstdint>
+#include <vector>
+
+#include "ops/ops.h"
+
+namespace millrace::cuda {
+
+class Stream;
+
+inline int divide_up(int64_t n, int by) { return static_cast<int>((n + by - 1) / by); }
+
+constexpr int k_lines = 16;   // of a tile: a query head of one token is a line
+constexpr int k_range = 128;  // positions whose softmax is summed apart
+
+// Up to k_lines lines of one sequence under one kv head. Line l of a span belongs to token
+// l / group and to query head l % group of the kv head.
+struct Tile {
+  int32_t first_row;       // of the span, in the batch
+  int32_t first_position;  // of the span
+  int32_t first_line;      // of the tile, in the span
+  int32_t n_lines;
+  int32_t first_page;  // of the span, in the page table
+  int32_t n_ranges;    // that its last line sees
+};
+
+// In device memory, as long as the step lasts.
+struct AttentionPlan {
+  const Tile* tiles = nullptr;  // null after an error, or when there is nothing to do
+  const int32_t* pages = nullptr;
+  int n_tiles = 0;
+  int n_ranges = 0;  // of the longest tile
+};
+
+// Where one row of the batch goes.
+struct Slot {
+  int32_t row, page, slot;
+};
+struct StorePlan {
+  const Slot* slots = nullptr;  // likewise
+  int n_slots = 0;
+};
+
+struct Spans {
+  const Span* spans;
+  int n_spans;
+  int page_tokens;
+  bool operator==(const Spans&) const = default;
+};
+
+class Step {
+ public:
+  // The device's copy of a host array; null after an error.
+  const void* array(Stream& stream, const void* from, size_t size_bytes);
+  const AttentionPlan& attention(Stream& stream, const Spans& spans, int group);
+  const StorePlan& store(Stream& stream, const Spans& spans);
+  void forget() { *this = Step(); }
+
+ private:
+  struct Copy {
+    const void* from;
+    size_t size_bytes;
+    const void* staged;
+  };
+  std::vector<Copy> copies_;
+  Spans attended_{}, stored_{};
+  int group_ = 0;
+  AttentionPlan attention_;
+  StorePlan store_;
+};
+
+}  // namespace millrace::cuda
