@@ -63,9 +63,9 @@ Result<std::shared_ptr<Engine>> Engine::open(std::shared_ptr<const Model> model,
                                              std::shared_ptr<EventSink> sink) {
   TRY(check_options(*model, options));
   const Limits limits = choose_limits(*model, options);
-  auto runner = Runner::open(model, {options.device, options.threads, limits.max_sequences,
-                                     limits.step_tokens, limits.max_outputs, options.cache_type,
-                                     options.cache_tokens});
+  auto runner = Runner::open(
+      model, {options.device, options.threads, limits.max_sequences, limits.step_tokens,
+              limits.max_outputs, options.cache_type, options.cache_tokens});
   TRY(runner);
   const int queue_limit = options.queue_limit > 0 ? options.queue_limit : k_chosen_queue;
   auto loop = std::make_shared<Loop>(std::move(model), std::move(*runner), limits, queue_limit,

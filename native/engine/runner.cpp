@@ -50,9 +50,9 @@ Result<std::unique_ptr<Runner>> Runner::open_on(std::shared_ptr<Device> device,
       return error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for the logits of a step",
                    size_bytes);
   }
-  auto size = size_cache(config, device->ops(),
-                         {options.cache_type, options.cache_tokens, options.max_sequences,
-                          device->info().free_bytes});
+  auto size = size_cache(
+      config, device->ops(),
+      {options.cache_type, options.cache_tokens, options.max_sequences, device->info().free_bytes});
   TRY(size);
   runner->cache_size_ = *size;
   auto cache = device->alloc(size->size_bytes(), "the KV cache");
@@ -82,8 +82,8 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
   device_->queue().pool().parallel_for(n_outputs, 1, [&](int begin, int end, int worker) {
     for (int i = begin; i < end; ++i) {
       const size_t row = static_cast<size_t>(i);
-      sample(batch.outputs[row], *logits + row * width,
-             scratch_[static_cast<size_t>(worker)], draws[row]);
+      sample(batch.outputs[row], *logits + row * width, scratch_[static_cast<size_t>(worker)],
+             draws[row]);
     }
   });
   return {};

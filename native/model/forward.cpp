@@ -61,16 +61,8 @@ void attend(const Pass& pass, const Layer& layer, const AttentionArgs& base, boo
     ops.norm(queue,
              {w.k, nullptr, layer.k_norm, w.k, s.n * config.n_kv_heads, head_dim, config.norm_eps});
   const Rope& rope = config.rope;
-  RopeArgs turn{w.q,
-                config.q_dim(),
-                s.n,
-                config.n_heads,
-                head_dim,
-                rope.rotary,
-                rope.adjacent,
-                step.positions,
-                inv_freq,
-                rope.magnitude};
+  RopeArgs turn{w.q,           config.q_dim(), s.n,      config.n_heads, head_dim, rope.rotary,
+                rope.adjacent, step.positions, inv_freq, rope.magnitude};
   ops.rope(queue, turn);
   turn.x = w.k;
   turn.x_stride = config.kv_dim();

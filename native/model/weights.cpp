@@ -44,18 +44,17 @@ class Loader {
   const float* vector(const std::string& name, int n, bool required) {
     const TensorEntry* entry = find(name, {n}, required);
     if (!entry) return nullptr;
-    return static_cast<const float*>(
-        placed(name, static_cast<size_t>(n) * sizeof(float), [&](void* out) {
-          decode_row(entry->dtype, entry->data, n, static_cast<float*>(out));
-        }));
+    return static_cast<const float*>(placed(
+        name, static_cast<size_t>(n) * sizeof(float),
+        [&](void* out) { decode_row(entry->dtype, entry->data, n, static_cast<float*>(out)); }));
   }
 
   // A copy of floats that do not stand in the file.
   const float* copied(const std::string& name, const std::vector<float>& values) {
     const size_t size_bytes = values.size() * sizeof(float);
     if (!status_.ok() || values.empty()) return nullptr;
-    return static_cast<const float*>(placed(
-        name, size_bytes, [&](void* out) { std::memcpy(out, values.data(), size_bytes); }));
+    return static_cast<const float*>(
+        placed(name, size_bytes, [&](void* out) { std::memcpy(out, values.data(), size_bytes); }));
   }
 
   bool has(const std::string& name) const { return file_.find(name) != nullptr; }

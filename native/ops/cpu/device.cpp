@@ -48,8 +48,7 @@ class CpuDevice : public Device {
   CpuDevice(const Ops& ops, int threads) : ops_(ops), pool_(threads), queue_(&pool_) {}
 
   DeviceInfo info() const override {
-    return {"cpu",        cpu().name,         ops_.name,
-            pool_.size(), cpu().memory_bytes, free_memory_bytes()};
+    return {"cpu", cpu().name, ops_.name, pool_.size(), cpu().memory_bytes, free_memory_bytes()};
   }
   const Ops& ops() const override { return ops_; }
   Queue& queue() override { return queue_; }

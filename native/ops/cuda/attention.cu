@@ -87,8 +87,10 @@ __device__ __forceinline__ void load_chunk(const View& view, int first, int end,
     if (position < end) {
       const int page = view.params.plan.pages[view.tile.first_page + position / page_tokens];
       const int slot = position % page_tokens, layer = view.params.args.layer;
-      key = read_cached<dtype>(cache.shape, plane_of<dtype>(cache, page, layer, 0, view.kv_head), slot, d);
-      value = read_cached<dtype>(cache.shape, plane_of<dtype>(cache, page, layer, 1, view.kv_head), slot, d);
+      key = read_cached<dtype>(cache.shape, plane_of<dtype>(cache, page, layer, 0, view.kv_head),
+                               slot, d);
+      value = read_cached<dtype>(cache.shape, plane_of<dtype>(cache, page, layer, 1, view.kv_head),
+                                 slot, d);
     }
     keys[i / dim * padded(dim) + d] = key;
     values[i / dim * padded(dim) + d] = value;
@@ -306,8 +308,8 @@ void attention(Stream& stream, const AttentionArgs& args) {
                              "Expected heads of at most %d dimensions but found %d", k_max_head_dim,
                              shape.head_dim));
   const int group = args.heads / shape.kv_heads;
-  const AttentionPlan& plan = stream.step().attention(
-      stream, {args.spans, args.n_spans, shape.page_tokens}, group);
+  const AttentionPlan& plan =
+      stream.step().attention(stream, {args.spans, args.n_spans, shape.page_tokens}, group);
   if (!plan.tiles) return;
   const size_t n_blocks = static_cast<size_t>(plan.n_tiles) * static_cast<size_t>(shape.kv_heads);
   AttentionParams params{};
@@ -322,8 +324,9 @@ void attention(Stream& stream, const AttentionArgs& args) {
     params.counters = stream.counters(n_blocks);
     if (!params.partials || !params.counters) return;
   }
-  launch(stream, kernel_for(shape), {plan.n_tiles, shape.kv_heads, params.split ? plan.n_ranges : 1},
-         k_threads, shared_bytes_for(shape.head_dim), params);
+  launch(stream, kernel_for(shape),
+         {plan.n_tiles, shape.kv_heads, params.split ? plan.n_ranges : 1}, k_threads,
+         shared_bytes_for(shape.head_dim), params);
 }
 
 }  // namespace millrace::cuda

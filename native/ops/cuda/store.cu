@@ -62,8 +62,7 @@ __global__ void __launch_bounds__(k_threads)
 }  // namespace
 
 size_t kv_page_bytes(const KvShape& shape) {
-  const size_t planes =
-      2 * static_cast<size_t>(shape.layers) * static_cast<size_t>(shape.kv_heads);
+  const size_t planes = 2 * static_cast<size_t>(shape.layers) * static_cast<size_t>(shape.kv_heads);
   if (shape.dtype == DType::f32) return planes * plane_bytes<DType::f32>(shape);
   if (shape.dtype == DType::f16) return planes * plane_bytes<DType::f16>(shape);
   if (shape.dtype != DType::q8_0 || shape.head_dim % k_quant_block != 0) return 0;
