@@ -1,15 +1,8 @@
-// Paged attention for prefill and decode in one kernel. A query head of one token is a *line*; a
-// block takes up to k_lines lines that share a kv head, so that a key is read once for all of them.
-// Positions are cut into ranges of k_range. Where blocks are few, each takes one range and leaves a
-// partial result (Dao et al., "Flash-Decoding", 2023), and the last one to end joins them; where
-// they are many, a block walks all of its ranges. Both join in the order of the ranges by the same
-// arithmetic, ranges begin at multiples of k_range from position 0, and masked positions add
-// nothing: a line gets the same bits alone, batched, and however its prompt was cut.
+// Paged attention for prefill and decode in one kernel, in f32, for every cache. A query head of
+// one token is a *line*; a block takes up to k_lines lines that share a kv head, so that a key is
+// read once for all of them. What most caches hold has a faster kernel, in attention-mma.cu.
 
-#include "ops/cuda/cache.cuh"
-#include "ops/cuda/launch.h"
-#include "ops/cuda/operators.h"
-#include "ops/cuda/reduce.cuh"
+#include "ops/cuda/attention.cuh"
 
 namespace millrace::cuda {
 namespace {
@@ -22,15 +15,6 @@ constexpr int k_chunk = k_warp;  // positions in shared memory at a time: one pe
 constexpr int k_max_head_dim = 256;
 constexpr size_t k_many_blocks = 256;  // about two for each multiprocessor of the largest devices
 
-struct AttentionParams {
-  AttentionArgs args;
-  AttentionPlan plan;
-  float* partials;     // [tiles, kv_heads, ranges, k_lines, 2 + head_dim]: max, sum, values
-  unsigned* counters;  // [tiles, kv_heads]
-  int group;           // query heads per kv head
-  bool split;          // one block per range
-};
-
 // What a block keeps: queries, one chunk of keys and values (a column more, so that lanes that
 // walk rows meet different banks), and whether it came last.
 __host__ __device__ constexpr int padded(int head_dim) { return head_dim + 1; }
@@ -38,31 +22,6 @@ __host__ __device__ constexpr size_t shared_bytes_for(int head_dim) {
   return sizeof(float) * static_cast<size_t>(k_lines * head_dim + 2 * k_chunk * padded(head_dim)) +
          sizeof(int);
 }
-
-// The running softmax of one line; values d of lane l are l, l + 32, ...
-template <int n_values>
-struct Sum {
-  float max = -INFINITY;
-  float total = 0;
-  float values[n_values] = {};
-};
-
-struct View {
-  const AttentionParams& params;
-  const Tile& tile;
-  int kv_head;
-
-  __device__ __forceinline__ int line(int i) const { return tile.first_line + i; }
-  __device__ __forceinline__ int position(int i) const {
-    return tile.first_position + line(i) / params.group;
-  }
-  __device__ __forceinline__ int64_t row(int i) const {
-    return tile.first_row + line(i) / params.group;
-  }
-  __device__ __forceinline__ int head(int i) const {
-    return kv_head * params.group + line(i) % params.group;
-  }
-};
 
 __device__ __forceinline__ void load_queries(const View& view, float* queries) {
   const AttentionArgs& args = view.params.args;
@@ -135,89 +94,6 @@ __device__ __forceinline__ void add_chunk(const AttentionArgs& args, const Line&
   }
 }
 
-template <int n_values>
-__device__ __forceinline__ void write_out(const View& view, int line, const Sum<n_values>& sum) {
-  const AttentionArgs& args = view.params.args;
-  const int dim = args.cache.shape.head_dim;
-  float* out = args.out + view.row(line) * args.out_stride + view.head(line) * dim;
-#pragma unroll
-  for (int i = 0; i < n_values; ++i) {
-    const int d = i * k_warp + lane_of_thread();
-    if (d < dim) out[d] = sum.values[i] / sum.total;
-  }
-}
-
-__device__ __forceinline__ float* partial_of(const AttentionParams& params, int range, int line) {
-  const int64_t tile = static_cast<int64_t>(blockIdx.x) * gridDim.y + blockIdx.y;
-  return params.partials + ((tile * params.plan.n_ranges + range) * k_lines + line) *
-                               (2 + params.args.cache.shape.head_dim);
-}
-
-template <int n_values>
-__device__ __forceinline__ void write_partial(const View& view, int line,
-                                              const Sum<n_values>& sum) {
-  float* part = partial_of(view.params, static_cast<int>(blockIdx.z), line);
-  if (lane_of_thread() == 0) {
-    part[0] = sum.max;
-    part[1] = sum.total;
-  }
-#pragma unroll
-  for (int i = 0; i < n_values; ++i) {
-    const int d = i * k_warp + lane_of_thread();
-    if (d < view.params.args.cache.shape.head_dim) part[2 + d] = sum.values[i];
-  }
-}
-
-// The next range of a line: its values are added under the larger maximum. Into an empty sum, what
-// is joined comes out unchanged.
-template <int n_values>
-__device__ __forceinline__ void join(Sum<n_values>& all, const Sum<n_values>& part) {
-  const float max = fmaxf(all.max, part.max);
-  if (max == -INFINITY) return;
-  const float kept = exponential(all.max - max), weight = exponential(part.max - max);
-  all.total = all.total * kept + part.total * weight;
-  all.max = max;
-#pragma unroll
-  for (int i = 0; i < n_values; ++i) all.values[i] = all.values[i] * kept + part.values[i] * weight;
-}
-
-template <int n_values>
-__device__ __forceinline__ void join_partials(const View& view, int line) {
-  const int dim = view.params.args.cache.shape.head_dim;
-  Sum<n_values> all;
-  for (int range = 0; range < view.tile.n_ranges; ++range) {
-    const float* from = partial_of(view.params, range, line);
-    Sum<n_values> part;
-    part.max = from[0];
-    part.total = from[1];
-#pragma unroll
-    for (int i = 0; i < n_values; ++i) {
-      const int d = i * k_warp + lane_of_thread();
-      if (d < dim) part.values[i] = from[2 + d];
-    }
-    join(all, part);
-  }
-  write_out(view, line, all);
-}
-
-// True in every thread of the block that is the last of its tile and kv head to come here. The flag
-// says that others are left, not that none is: what shared memory holds at first (in the runner all
-// ones) must not pass for a yes.
-__device__ __forceinline__ bool came_last(const AttentionParams& params, const Tile& tile,
-                                          int* others_left) {
-  fence_device();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    unsigned* counter = params.counters + blockIdx.x * gridDim.y + blockIdx.y;
-    const bool last = count_visit(counter) + 1 == static_cast<unsigned>(tile.n_ranges);
-    if (last) *counter = 0;
-    *others_left = !last;
-  }
-  __syncthreads();
-  fence_device();
-  return *others_left == 0;
-}
-
 struct Shared {
   float *queries, *keys, *values;
   int* others_left;
@@ -283,8 +159,6 @@ __global__ void __launch_bounds__(k_threads, 2)
     join_partials<n_values>(view, line);
 }
 
-using AttentionKernel = void (*)(AttentionParams);
-
 // By the values a lane keeps of each line.
 template <DType dtype>
 AttentionKernel kernel_of(int head_dim) {
@@ -293,10 +167,13 @@ AttentionKernel kernel_of(int head_dim) {
   return attention_kernel<dtype, 8>;
 }
 
-AttentionKernel kernel_for(const KvShape& shape) {
-  if (shape.dtype == DType::f32) return kernel_of<DType::f32>(shape.head_dim);
-  if (shape.dtype == DType::f16) return kernel_of<DType::f16>(shape.head_dim);
-  return kernel_of<DType::q8_0>(shape.head_dim);
+AttentionLaunch launch_for(const KvShape& shape) {
+  if (shape.dtype == DType::f16 && shape.head_dim % k_copied_halves == 0)
+    return mma_attention(shape.head_dim);
+  const auto kernel = shape.dtype == DType::f32   ? kernel_of<DType::f32>(shape.head_dim)
+                      : shape.dtype == DType::f16 ? kernel_of<DType::f16>(shape.head_dim)
+                                                  : kernel_of<DType::q8_0>(shape.head_dim);
+  return {kernel, k_threads, shared_bytes_for(shape.head_dim)};
 }
 
 }  // namespace
@@ -324,9 +201,9 @@ void attention(Stream& stream, const AttentionArgs& args) {
     params.counters = stream.counters(n_blocks);
     if (!params.partials || !params.counters) return;
   }
-  launch(stream, kernel_for(shape),
-         {plan.n_tiles, shape.kv_heads, params.split ? plan.n_ranges : 1}, k_threads,
-         shared_bytes_for(shape.head_dim), params);
+  const AttentionLaunch how = launch_for(shape);
+  launch(stream, how.kernel, {plan.n_tiles, shape.kv_heads, params.split ? plan.n_ranges : 1},
+         how.threads, how.shared_bytes, params);
 }
 
 }  // namespace millrace::cuda

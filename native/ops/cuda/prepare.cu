@@ -1,6 +1,7 @@
 #include "ops/cuda/prepare.h"
 
 #include "ops/cuda/launch.h"
+#include "ops/cuda/power.cuh"
 #include "ops/cuda/reduce.cuh"
 
 namespace millrace::cuda {
@@ -17,18 +18,6 @@ struct PrepareParams {
   uint16_t* out;
   float *unit, *sums;
 };
-
-constexpr uint32_t k_exponent_bias = 127;
-constexpr uint32_t k_top_exponent = 14;  // of the largest value of a scaled row
-
-// 2^(14 - floor(log2(largest))), and its inverse by the sign.
-__device__ __forceinline__ float power_for(float largest, int sign) {
-  const int exponent =
-      static_cast<int>(bits_of_float(largest) >> 23) - static_cast<int>(k_exponent_bias);
-  const int wanted = largest > 0 ? sign * (static_cast<int>(k_top_exponent) - exponent) : 0;
-  const int bounded = wanted > 126 ? 126 : wanted < -126 ? -126 : wanted;
-  return float_of_bits(static_cast<uint32_t>(bounded + static_cast<int>(k_exponent_bias)) << 23);
-}
 
 __global__ void __launch_bounds__(k_threads)
     prepare_kernel(const __grid_constant__ PrepareParams params) {

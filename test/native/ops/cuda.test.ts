@@ -224,6 +224,17 @@ function attend(settings: Partial<AttentionCall> = {}): Float32Array {
   return one.out
 }
 
+/** So many blocks that each walks its two ranges. */
+function walk(): Float32Array {
+  const [heads, headDim, length] = [16, 8, 250]
+  const values = (seed: number) => normals(seed, length * heads * headDim)
+  const one = { q: values(1), k: values(2), v: values(3), out: values(4) }
+  const call = { table: 'cuda', heads, kvHeads: heads, headDim, cacheType: 'F16' as const }
+  const steps = [Int32Array.of(0, 0, length)]
+  ops.opsAttention({ ...call, scale: 0.3, sequences: [one], steps })
+  return one.out
+}
+
 function norm(): Float32Array {
   const [n, dim] = [3, 700]
   const out = new Float32Array(n * dim)
@@ -239,7 +250,9 @@ function uneven(seed: number, n: number, cols: number): Float32Array {
 
 const cases = [
   { name: 'norm', run: norm },
-  { name: 'attention', run: () => attend() },
+  { name: 'attention on an f16 cache', run: () => attend() },
+  { name: 'attention in many blocks', run: walk },
+  { name: 'attention on a q8_0 cache', run: () => attend({ cacheType: 'Q8_0' }) },
   {
     name: 'matmul, few tokens',
     run: () => multiply(uneven(1, 1, 2048), 1, product('Q4_K', 24, 2048)),
@@ -310,22 +323,25 @@ test.skipIf(!built)('attention that reads the page after the right one is wrong'
   expect(sameBits(attend({ pageShift: 1 }), attend())).toBe(false)
 })
 
-test.skipIf(!built)('attention is the same whether blocks share ranges or walk them alone', () => {
-  const [heads, length] = [16, 260]
-  const make = () => ({
-    q: normals(1, length * heads * 8),
-    k: normals(2, length * heads * 8),
-    v: normals(3, length * heads * 8),
-    out: new Float32Array(length * heads * 8),
-  })
-  const call = { table: 'cuda', heads, kvHeads: heads, headDim: 8, scale: 0.3 }
-  const [whole, pieces] = [make(), make()]
-  const run = (one: typeof whole, steps: Int32Array[]): void =>
-    ops.opsAttention({ ...call, cacheType: 'F32', sequences: [one], steps })
-  run(whole, [Int32Array.of(0, 0, length)]) // 17 tiles of 16 heads: each walks its ranges
-  run(
-    pieces,
-    Array.from({ length: 26 }, (_, i) => Int32Array.of(0, i * 10, 10)), // 16 blocks: shared
-  )
-  expect(sameBits(pieces.out, whole.out)).toBe(true)
-})
+test.skipIf(!built).each(['F32', 'F16'] as const)(
+  'attention on %s is the same whether blocks share ranges or walk them alone',
+  (cacheType) => {
+    const [heads, length] = [16, 260]
+    const make = () => ({
+      q: normals(1, length * heads * 8),
+      k: normals(2, length * heads * 8),
+      v: normals(3, length * heads * 8),
+      out: new Float32Array(length * heads * 8),
+    })
+    const call = { table: 'cuda', heads, kvHeads: heads, headDim: 8, scale: 0.3 }
+    const [whole, pieces] = [make(), make()]
+    const run = (one: typeof whole, steps: Int32Array[]): void =>
+      ops.opsAttention({ ...call, cacheType, sequences: [one], steps })
+    run(whole, [Int32Array.of(0, 0, length)]) // 17 tiles of 16 heads: each walks its ranges
+    run(
+      pieces,
+      Array.from({ length: 26 }, (_, i) => Int32Array.of(0, i * 10, 10)), // 16 blocks: shared
+    )
+    expect(sameBits(pieces.out, whole.out)).toBe(true)
+  },
+)

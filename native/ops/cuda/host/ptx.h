@@ -43,6 +43,31 @@ inline void load_matrices(uint32_t (&out)[4], const void* row, const Where& wher
   std::copy_n(args.out, 4, out);
 }
 
+// The same, each matrix transposed: lane l gets the values of column l / 4 in the rows
+// 2 * (l % 4) and the next.
+inline void load_matrices_transposed(uint32_t (&out)[4], const void* row,
+                                     const Where& where = Where::here()) {
+  check_aligned(row, where);
+  struct Args {
+    const char* row;
+    uint32_t out[4];
+  } args{static_cast<const char*>(row), {}};
+  simt::meet_warp(
+      [](void* const lanes[]) {
+        for (int lane = 0; lane < simt::k_lanes; ++lane)
+          for (int matrix = 0; matrix < 4; ++matrix) {
+            uint16_t pair[2];
+            for (int i = 0; i < 2; ++i) {
+              const char* from = static_cast<Args*>(lanes[matrix * 8 + lane % 4 * 2 + i])->row;
+              std::memcpy(&pair[i], from + lane / 4 * 2, 2);
+            }
+            std::memcpy(&static_cast<Args*>(lanes[lane])->out[matrix], pair, 4);
+          }
+      },
+      &args, where);
+  std::copy_n(args.out, 4, out);
+}
+
 // c[16, 8] += a[16, 16] * b[16, 8]. Of a, lane l holds rows l / 4 and l / 4 + 8, columns
 // 2 * (l % 4), + 1, and those + 8; of b columns l / 4, rows as a's columns; of c rows l / 4 and
 // l / 4 + 8, columns 2 * (l % 4) and the next.

@@ -1,0 +1,144 @@
+#pragma once
+// What both attention kernels are made of: lines, running softmaxes, and the joining of ranges.
+// Where blocks are few, each takes one range and leaves a partial result (Dao et al.,
+// "Flash-Decoding", 2023), and the last one to end joins them; where they are many, a block walks
+// all of its ranges. Both join in the order of the ranges by the same arithmetic, ranges begin at
+// multiples of k_range from position 0, and masked positions add nothing: a line gets the same bits
+// alone, batched, and however its prompt was cut.
+
+#include "ops/cuda/cache.cuh"
+#include "ops/cuda/launch.h"
+#include "ops/cuda/operators.h"
+#include "ops/cuda/reduce.cuh"
+
+namespace millrace::cuda {
+
+struct AttentionParams {
+  AttentionArgs args;
+  AttentionPlan plan;
+  float* partials;     // [tiles, kv_heads, ranges, k_lines, 2 + head_dim]: max, sum, values
+  unsigned* counters;  // [tiles, kv_heads]
+  int group;           // query heads per kv head
+  bool split;          // one block per range
+};
+
+// The running softmax of one line, kept by a warp: lane l has the dimensions l, l + 32, ...
+template <int n_values>
+struct Sum {
+  float max = -INFINITY;
+  float total = 0;
+  float values[n_values] = {};
+};
+
+struct View {
+  const AttentionParams& params;
+  const Tile& tile;
+  int kv_head;
+
+  __device__ __forceinline__ int line(int i) const { return tile.first_line + i; }
+  __device__ __forceinline__ int position(int i) const {
+    return tile.first_position + line(i) / params.group;
+  }
+  __device__ __forceinline__ int64_t row(int i) const {
+    return tile.first_row + line(i) / params.group;
+  }
+  __device__ __forceinline__ int head(int i) const {
+    return kv_head * params.group + line(i) % params.group;
+  }
+};
+
+template <int n_values>
+__device__ __forceinline__ void write_out(const View& view, int line, const Sum<n_values>& sum) {
+  const AttentionArgs& args = view.params.args;
+  const int dim = args.cache.shape.head_dim;
+  float* out = args.out + view.row(line) * args.out_stride + view.head(line) * dim;
+#pragma unroll
+  for (int i = 0; i < n_values; ++i) {
+    const int d = i * k_warp + lane_of_thread();
+    if (d < dim) out[d] = sum.values[i] / sum.total;
+  }
+}
+
+__device__ __forceinline__ float* partial_of(const AttentionParams& params, int range, int line) {
+  const int64_t tile = static_cast<int64_t>(blockIdx.x) * gridDim.y + blockIdx.y;
+  return params.partials + ((tile * params.plan.n_ranges + range) * k_lines + line) *
+                               (2 + params.args.cache.shape.head_dim);
+}
+
+template <int n_values>
+__device__ __forceinline__ void write_partial(const View& view, int line,
+                                              const Sum<n_values>& sum) {
+  float* part = partial_of(view.params, static_cast<int>(blockIdx.z), line);
+  if (lane_of_thread() == 0) {
+    part[0] = sum.max;
+    part[1] = sum.total;
+  }
+#pragma unroll
+  for (int i = 0; i < n_values; ++i) {
+    const int d = i * k_warp + lane_of_thread();
+    if (d < view.params.args.cache.shape.head_dim) part[2 + d] = sum.values[i];
+  }
+}
+
+// What comes next of a line: its values are added under the larger maximum. Into an empty sum, what
+// is joined comes out unchanged; what saw nothing adds nothing, whatever its values are.
+template <int n_values>
+__device__ __forceinline__ void join(Sum<n_values>& all, const Sum<n_values>& part) {
+  if (part.max == -INFINITY) return;
+  const float max = fmaxf(all.max, part.max);
+  const float kept = exponential(all.max - max), weight = exponential(part.max - max);
+  all.total = fmaf(all.total, kept, part.total * weight);
+  all.max = max;
+#pragma unroll
+  for (int i = 0; i < n_values; ++i)
+    all.values[i] = fmaf(all.values[i], kept, part.values[i] * weight);
+}
+
+template <int n_values>
+__device__ __forceinline__ void join_partials(const View& view, int line) {
+  const int dim = view.params.args.cache.shape.head_dim;
+  Sum<n_values> all;
+  for (int range = 0; range < view.tile.n_ranges; ++range) {
+    const float* from = partial_of(view.params, range, line);
+    Sum<n_values> part;
+    part.max = from[0];
+    part.total = from[1];
+#pragma unroll
+    for (int i = 0; i < n_values; ++i) {
+      const int d = i * k_warp + lane_of_thread();
+      if (d < dim) part.values[i] = from[2 + d];
+    }
+    join(all, part);
+  }
+  write_out(view, line, all);
+}
+
+// True in every thread of the block that is the last of its tile and kv head to come here. The flag
+// says that others are left, not that none is: what shared memory holds at first (in the runner all
+// ones) must not pass for a yes.
+__device__ __forceinline__ bool came_last(const AttentionParams& params, const Tile& tile,
+                                          int* others_left) {
+  fence_device();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    unsigned* counter = params.counters + blockIdx.x * gridDim.y + blockIdx.y;
+    const bool last = count_visit(counter) + 1 == static_cast<unsigned>(tile.n_ranges);
+    if (last) *counter = 0;
+    *others_left = !last;
+  }
+  __syncthreads();
+  fence_device();
+  return *others_left == 0;
+}
+
+// Of attention-mma.cu: an f16 cache whose heads are whole copies of 16 bytes, on tensor cores.
+using AttentionKernel = void (*)(AttentionParams);
+struct AttentionLaunch {
+  AttentionKernel kernel;
+  int threads;
+  size_t shared_bytes;
+};
+constexpr int k_copied_halves = 8;  // of one copy of 16 bytes
+AttentionLaunch mma_attention(int head_dim);
+
+}  // namespace millrace::cuda
