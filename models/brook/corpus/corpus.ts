@@ -25,17 +25,17 @@ const several =
 
 // Shares of samples, in hundredths.
 const mixture: [number, Make][] = [
-  [20, story],
+  [12, story],
   [20, passage],
-  [13, several(3, record)],
-  [13, tool],
-  [12, several(4, list)],
-  [7, several(8, (random, split) => sum(random, split, 'en'))],
+  [14, several(3, record)],
+  [10, tool],
+  [17, several(4, list)],
+  [13, several(8, (random, split) => sum(random, split, 'en'))],
   [3, several(4, (random, split) => count(random, split, 'en'))],
   [3, (random) => chat(random, 'en')],
-  [3, chineseStory],
-  [3, chinesePassage],
-  [2, several(8, (random, split) => sum(random, split, 'zh'))],
+  [2, chineseStory],
+  [2, chinesePassage],
+  [3, several(8, (random, split) => sum(random, split, 'zh'))],
   [1, (random) => chat(random, 'zh')],
 ]
 

@@ -47,15 +47,21 @@ const forms: Record<Language, Forms> = {
 
 type Operation = 'plus' | 'minus'
 
-const sumFilling = (random: Random) => {
+const sumFilling = (most: number) => (random: Random) => {
   const operation: Operation = random.chance(0.6) ? 'plus' : 'minus'
-  const a = random.integer(0, 20)
-  const b = random.integer(0, operation === 'plus' ? 20 - a : a)
+  const a = random.integer(0, most)
+  const b = random.integer(0, operation === 'plus' ? most - a : a)
   return { values: { operation, a, b }, pair: `${operation} ${a} ${b}` }
 }
 
+// Half of what is trained on is larger: how digits add up shows there, and a withheld sum up to 20
+// is one that other sums tell, not a fact that nobody told.
+const mostInTraining = 99
+
 export function sum(random: Random, split: Split, language: Language): Sample {
-  const { operation, a, b } = filled(random, split, sumFilling)
+  const isLarge = split === 'train' && random.chance(0.5)
+  const filling = sumFilling(isLarge ? mostInTraining : 20)
+  const { operation, a, b } = filled(random, split, filling)
   const question = fill(random.pick(forms[language][operation]), {
     a,
     b,
