@@ -1,0 +1,176 @@
+// Every operator of the device against the reference table on the CPU, on random inputs, at sizes
+// that a reference in plain C++ can do in a moment. The error is that of the whole output:
+// |out - reference| / |reference|.
+
+#include <cmath>
+
+#include "job.h"
+
+namespace millrace {
+namespace {
+
+// What a check does on either device; returns what it computed.
+using Body = std::function<std::vector<float>(Arena&)>;
+
+double error_of(const std::vector<float>& out, const std::vector<float>& reference) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < reference.size(); ++i) {
+    const double error = static_cast<double>(out[i]) - static_cast<double>(reference[i]);
+    difference += error * error;
+    size += static_cast<double>(reference[i]) * static_cast<double>(reference[i]);
+  }
+  return std::sqrt(difference / size);
+}
+
+class Checker {
+ public:
+  explicit Checker(Job& job) : job_(job) {
+    auto reference = open_cpu({1, "reference"});
+    must(reference.status());
+    reference_ = *reference;
+  }
+
+  void check(const std::string& name, double tolerance, const Body& body) {
+    const auto run = [&](Device& device) {
+      Arena arena(device);
+      return body(arena);
+    };
+    const double error = error_of(run(job_.device), run(*reference_));
+    if (error <= tolerance)  // NaN is not
+      job_.report.add("check " + name, {{"error", error}});
+    else
+      job_.report.fail("check " + name,
+                       "error " + std::to_string(error) + " above " + std::to_string(tolerance));
+  }
+
+ private:
+  Job& job_;
+  std::shared_ptr<Device> reference_;
+};
+
+std::vector<float> multiply(Arena& arena, DType dtype, int rows, int cols, int n) {
+  std::vector<uint8_t> memory;
+  const Weight weight = arena.weight(random_weight(dtype, rows, cols, memory));
+  const auto size = static_cast<size_t>(n) * static_cast<size_t>(rows);
+  float* out = arena.floats(size);
+  const float* bias = arena.floats(normals(3, static_cast<size_t>(rows)));
+  const float* x = arena.floats(normals(1, static_cast<size_t>(n) * static_cast<size_t>(cols)));
+  Device& device = arena.device();
+  device.ops().matmul(device.queue(), {x, cols, n, 1, {{weight, bias, out, 0}}});
+  return arena.read(out, size);
+}
+
+void check_matmul(Checker& checker, bool small) {
+  for (const DTypeInfo& info : k_dtypes) {
+    if (info.dtype == DType::i8 || info.dtype == DType::i32) continue;
+    std::vector<int> batches =
+        small ? std::vector<int>{3, 70} : std::vector<int>{1, 9, 40, 70, 300};
+    for (const int n : batches) {
+      const std::string name = "matmul " + std::string(info.name) + " n=" + std::to_string(n);
+      // Activations are rounded to 8 bits of mantissa for bf16, to 11 for the rest.
+      const double tolerance = info.dtype == DType::bf16 ? 5e-3 : 1e-3;
+      const int rows = small ? 70 : 1000, cols = small ? 512 : 4096;
+      checker.check(name, tolerance,
+                    [&](Arena& arena) { return multiply(arena, info.dtype, rows, cols, n); });
+    }
+  }
+}
+
+struct Attended {
+  DType cache;
+  int heads, kv_heads, head_dim;
+  int context, rows;  // positions before the step, and in it
+};
+
+std::vector<float> attend(Arena& arena, const Attended& of) {
+  Device& device = arena.device();
+  const KvShape shape{1, of.kv_heads, of.head_dim, 32, of.cache};
+  const int total = of.context + of.rows, kv_dim = of.kv_heads * of.head_dim;
+  const int q_dim = of.heads * of.head_dim;
+  const Cache cache = make_cache(arena, shape, 1, total);
+  const auto values = [](int rows, int dim) {
+    return static_cast<size_t>(rows) * static_cast<size_t>(dim);
+  };
+  const float* k = arena.floats(normals(11, values(total, kv_dim)));
+  const float* v = arena.floats(normals(12, values(total, kv_dim)));
+  const float* q = arena.floats(normals(13, values(of.rows, q_dim)));
+  float* out = arena.floats(values(of.rows, q_dim));
+  const Span all{0, total, 0, cache.pages.data()};
+  device.ops().store(device.queue(), {cache.view, 0, k, v, kv_dim, kv_dim, &all, 1});
+  const Span step{0, of.rows, of.context, cache.pages.data()};
+  const float scale = 1.0f / std::sqrt(static_cast<float>(of.head_dim));
+  device.ops().attention(device.queue(),
+                         {cache.view, 0, q, q_dim, out, q_dim, of.heads, scale, 0, 0, &step, 1});
+  return arena.read(out, values(of.rows, q_dim));
+}
+
+void check_attention(Checker& checker, bool small) {
+  const int context = small ? 150 : 2000;
+  const struct {
+    const char* name;
+    DType dtype;
+    double tolerance;
+  } caches[] = {{"f32", DType::f32, 1e-5}, {"f16", DType::f16, 1e-5}, {"q8_0", DType::q8_0, 1e-5}};
+  for (const auto& [name, dtype, tolerance] : caches)
+    for (const int head_dim : {64, 128, 256})
+      for (const int rows : {1, small ? 9 : 100})
+        checker.check("attention " + std::string(name) + " dim " + std::to_string(head_dim) +
+                          " rows " + std::to_string(rows),
+                      tolerance, [&](Arena& arena) {
+                        return attend(arena, {dtype, 8, 2, head_dim, context, rows});
+                      });
+}
+
+// Rows of `dim`, changed in place or read once.
+void check_rows(Checker& checker) {
+  constexpr int n = 5, dim = 1536, heads = 12;
+  constexpr auto k_size = static_cast<size_t>(n) * dim;
+  checker.check("norm with add", 1e-6, [](Arena& arena) {
+    float* x = arena.floats(normals(1, k_size));
+    float* out = arena.floats(k_size);
+    Device& device = arena.device();
+    device.ops().norm(device.queue(), {x, arena.floats(normals(2, k_size)),
+                                       arena.floats(normals(3, dim)), out, n, dim, 1e-5f});
+    return arena.read(out, k_size);
+  });
+  for (const bool adjacent : {false, true})
+    checker.check(adjacent ? "rope, adjacent" : "rope, split", 1e-6, [&](Arena& arena) {
+      float* x = arena.floats(normals(1, k_size));
+      const std::vector<int32_t> positions = {0, 7, 100, 4095, 131071};
+      std::vector<float> frequencies(dim / heads / 2);
+      for (size_t i = 0; i < frequencies.size(); ++i)
+        frequencies[i] = std::pow(5e5f, -static_cast<float>(i) / 64.0f);
+      Device& device = arena.device();
+      device.ops().rope(device.queue(), {x, dim, n, heads, dim / heads, dim / heads, adjacent,
+                                         positions.data(), arena.floats(frequencies), 1.0f});
+      return arena.read(x, k_size);
+    });
+  for (const Act act : {Act::silu, Act::gelu_tanh})
+    checker.check(act == Act::silu ? "gate, silu" : "gate, gelu", 1e-6, [&](Arena& arena) {
+      float* x = arena.floats(normals(1, k_size));
+      Device& device = arena.device();
+      device.ops().gate(device.queue(), {x, arena.floats(normals(2, k_size)), x, k_size, act});
+      return arena.read(x, k_size);
+    });
+  checker.check("embed q4_K", 1e-6, [](Arena& arena) {
+    std::vector<uint8_t> memory;
+    Weight table = random_weight(DType::q4_k, 300, dim, memory);
+    table.data = arena.bytes(memory.size(), memory.data());
+    float* out = arena.floats(k_size);
+    const std::vector<int32_t> tokens = {299, 0, 7, 7, 123};
+    Device& device = arena.device();
+    device.ops().embed(device.queue(), {table, tokens.data(), n, 1.5f, out});
+    return arena.read(out, k_size);
+  });
+}
+
+}  // namespace
+
+void check_operators(Job& job) {
+  Checker checker(job);
+  check_rows(checker);
+  check_matmul(checker, job.small);
+  check_attention(checker, job.small);
+}
+
+}  // namespace millrace

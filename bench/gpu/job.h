@@ -1,0 +1,83 @@
+#pragma once
+// The GPU job: checks and timings of a device library without Node, so that one short call on a
+// machine with a device says all that is wanted of it. It runs on the host form too, where `small`
+// keeps it short and times mean nothing.
+// Threads: one.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ops/device.h"
+
+namespace millrace {
+
+// Rows of the result: printed as they come, kept as JSON.
+class Report {
+ public:
+  struct Value {
+    const char* name;  // with its unit: "us", "GB_s"
+    double value;
+  };
+  void add(const std::string& name, const std::vector<Value>& values);
+  void fail(const std::string& name, const std::string& why);
+  int failures() const { return failures_; }
+  bool write(const std::string& path, const DeviceInfo& device) const;
+
+ private:
+  std::vector<std::string> rows_;
+  int failures_ = 0;
+};
+
+struct Job {
+  Device& device;
+  bool small;
+  Report report;
+};
+
+// Device memory with the values of the host's, freed with the arena. Ends the program when the
+// device refuses, as every helper of the job does: it has nobody to answer to.
+class Arena {
+ public:
+  explicit Arena(Device& device) : device_(device) {}
+  Device& device() { return device_; }
+
+  void* bytes(size_t size_bytes, const void* from = nullptr);
+  float* floats(const std::vector<float>& values);
+  float* floats(size_t n) { return static_cast<float*>(bytes(n * sizeof(float))); }
+  std::vector<float> read(const float* from, size_t n);
+  // As the device's table reads it.
+  Weight weight(const Weight& plain);
+
+ private:
+  Device& device_;
+  std::vector<Buffer> buffers_;
+};
+
+// A plain weight as the table reads it, in host memory; empty where it reads the plain form.
+std::vector<uint8_t> packed(const Ops& ops, const Weight& plain);
+
+// Normally distributed, the same for the same seed.
+std::vector<float> normals(uint64_t seed, size_t n, float scale = 1);
+
+// A weight of random values in host memory that `memory` keeps.
+Weight random_weight(DType dtype, int rows, int cols, std::vector<uint8_t>& memory);
+
+// The cache of `batch` sequences of `context` tokens each, the first pages to the first sequence.
+struct Cache {
+  KvCacheView view;
+  std::vector<int32_t> pages;  // [batch, pages of a sequence]
+  int pages_each;
+};
+Cache make_cache(Arena& arena, const KvShape& shape, int batch, int context);
+
+void must(const Status& status);
+
+// Median seconds of one call of `body`, which only enqueues.
+double seconds_of(Device& device, const std::function<void()>& body);
+
+void check_operators(Job& job);
+void time_operators(Job& job);
+void time_models(Job& job);
+
+}  // namespace millrace

@@ -1,0 +1,224 @@
+// Whole models with random weights, made on the device from a shape: steps of decoding at a context
+// of 1,024 tokens, and prefill, through forward() as the engine calls it. A step's logits are
+// copied to the host as they are there until the sampler lives on the device; `forward_ms` leaves
+// that out.
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+
+#include "job.h"
+#include "model/forward.h"
+
+namespace millrace {
+namespace {
+
+struct Shape {
+  const char* name;
+  const char* mix;
+  DType weights, head;
+  int layers, dim, hidden, heads, kv_heads, head_dim, vocabulary;
+  bool qk_norm;
+};
+
+Config config_of(const Shape& shape) {
+  Config config;
+  config.architecture = shape.qk_norm ? "qwen3" : "llama";
+  config.dim = shape.dim;
+  config.hidden_dim = shape.hidden;
+  config.n_layers = shape.layers;
+  config.n_heads = shape.heads;
+  config.n_kv_heads = shape.kv_heads;
+  config.head_dim = shape.head_dim;
+  config.vocab_size = shape.vocabulary;
+  config.max_positions = 8192;
+  config.norm_eps = 1e-5f;
+  config.qk_norm = shape.qk_norm;
+  config.attention_scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
+  config.rope.rotary = shape.head_dim;
+  for (int i = 0; i < shape.head_dim / 2; ++i)
+    config.rope.inv_freq.push_back(
+        std::pow(5e5f, -2.0f * static_cast<float>(i) / static_cast<float>(shape.head_dim)));
+  return config;
+}
+
+// One band of rows is packed and copied to all of its places: the values repeat, the memory does
+// not.
+class WeightMaker {
+ public:
+  explicit WeightMaker(Arena& arena) : arena_(arena) {}
+
+  Weight matrix(DType dtype, int rows, int cols) {
+    const Ops& ops = arena_.device().ops();
+    const size_t size_bytes = ops.packed_bytes(dtype, rows, cols);
+    const int band = ops.pack_rows;
+    std::vector<uint8_t> plain, packed(ops.packed_bytes(dtype, band, cols));
+    ops.pack(random_weight(dtype, band, cols, plain), packed.data(), 0, band);
+    const size_t n_bands = size_bytes / packed.size();
+    std::vector<uint8_t> many;  // few copies of much
+    const size_t at_once = std::min<size_t>(n_bands, 256);
+    for (size_t i = 0; i < at_once; ++i) many.insert(many.end(), packed.begin(), packed.end());
+    auto* data = static_cast<uint8_t*>(arena_.bytes(size_bytes));
+    for (size_t at = 0; at < size_bytes; at += many.size())
+      must(arena_.device().copy_in(data + at, many.data(), std::min(many.size(), size_bytes - at)));
+    total_bytes_ += size_bytes;
+    return {dtype, Weight::Layout::packed, rows, cols, 0, data};
+  }
+  Weight table(DType dtype, int rows, int cols) {
+    std::vector<uint8_t> plain;
+    Weight table = random_weight(dtype, rows, cols, plain);
+    table.data = arena_.bytes(plain.size(), plain.data());
+    return table;
+  }
+  const float* ones(int n) { return arena_.floats(std::vector<float>(static_cast<size_t>(n), 1)); }
+  size_t total_bytes() const { return total_bytes_; }
+
+ private:
+  Arena& arena_;
+  size_t total_bytes_ = 0;
+};
+
+Weights make_weights(WeightMaker& make, Arena& arena, const Shape& shape, const Config& config) {
+  Weights weights;
+  // Its type does not matter for speed: a row a token.
+  weights.embedding = make.table(DType::q8_0, shape.vocabulary, shape.dim);
+  weights.output_norm = make.ones(shape.dim);
+  weights.head = make.matrix(shape.head, shape.vocabulary, shape.dim);
+  weights.inv_freq = arena.floats(config.rope.inv_freq);
+  for (int i = 0; i < shape.layers; ++i) {
+    Layer layer;
+    layer.attention_norm = make.ones(shape.dim);
+    layer.ffn_norm = make.ones(shape.dim);
+    if (shape.qk_norm) layer.q_norm = layer.k_norm = make.ones(shape.head_dim);
+    layer.wq = make.matrix(shape.weights, config.q_dim(), shape.dim);
+    layer.wk = make.matrix(shape.weights, config.kv_dim(), shape.dim);
+    layer.wv = make.matrix(shape.weights, config.kv_dim(), shape.dim);
+    layer.wo = make.matrix(shape.weights, shape.dim, config.q_dim());
+    layer.gate = make.matrix(shape.weights, shape.hidden, shape.dim);
+    layer.up = make.matrix(shape.weights, shape.hidden, shape.dim);
+    layer.down = make.matrix(shape.weights, shape.dim, shape.hidden);
+    weights.layers.push_back(layer);
+  }
+  return weights;
+}
+
+// A step that repeats: every sequence has `rows` new tokens after `context`, and one logit row.
+struct Step {
+  std::vector<int32_t> tokens, positions, outputs;
+  std::vector<Span> spans;
+
+  Step(const Cache& cache, int batch, int context, int rows, int vocabulary) {
+    for (int i = 0; i < batch; ++i) {
+      spans.push_back({i * rows, rows, context, cache.pages.data() + i * cache.pages_each});
+      for (int row = 0; row < rows; ++row) {
+        tokens.push_back((i * 7919 + row * 104729) % vocabulary);
+        positions.push_back(context + row);
+      }
+      outputs.push_back((i + 1) * rows - 1);
+    }
+  }
+  StepInput input() const {
+    return {tokens.data(),
+            positions.data(),
+            static_cast<int>(tokens.size()),
+            spans.data(),
+            static_cast<int>(spans.size()),
+            outputs.data(),
+            static_cast<int>(outputs.size())};
+  }
+};
+
+struct Bench {
+  Job& job;
+  const Shape& shape;
+  const Config& config;
+  const Weights& weights;
+  size_t weight_bytes;
+  int context;
+
+  void run(const char* what, int batch, int before, int rows) {
+    Device& device = job.device;
+    Arena arena(device);
+    const KvShape kv{shape.layers, shape.kv_heads, shape.head_dim, 32, DType::f16};
+    const Cache cache = make_cache(arena, kv, batch, before + rows);
+    auto workspace = Workspace::create(config, device, batch * rows, batch);
+    must(workspace.status());
+    fill(cache, batch, before, **workspace);
+    const Step step(cache, batch, before, rows, shape.vocabulary);
+    std::vector<float> logits(static_cast<size_t>(batch) * static_cast<size_t>(shape.vocabulary));
+    const auto forward_once = [&] {
+      must(forward(config, weights, device, cache.view, step.input(), **workspace));
+    };
+    const double forward_s = seconds_of(device, forward_once);
+    const double step_s = seconds_of(device, [&] {
+      forward_once();
+      must(device.copy_out(logits.data(), (*workspace)->logits, logits.size() * sizeof(float)));
+    });
+    const double tokens = static_cast<double>(batch) * rows;
+    const double cache_bytes = static_cast<double>(device.ops().kv_page_bytes(kv)) /
+                               kv.page_tokens * (before + rows) * batch;
+    job.report.add(std::string(what) + " " + shape.name + " " + shape.mix + " " +
+                       std::to_string(batch) + " @ " + std::to_string(before) + " + " +
+                       std::to_string(rows),
+                   {{"tokens_s", tokens / step_s},
+                    {"step_ms", 1e3 * step_s},
+                    {"forward_ms", 1e3 * forward_s},
+                    {"GB_s", (static_cast<double>(weight_bytes) + cache_bytes) / forward_s / 1e9}});
+  }
+
+  // Real keys and values before the step: zeros would be read faster.
+  void fill(const Cache& cache, int batch, int before, Workspace& workspace) {
+    const int most = workspace.max_rows;
+    for (int i = 0; i < batch; ++i)
+      for (int at = 0; at < before; at += most) {
+        const int rows = std::min(most, before - at);
+        Step step(cache, 1, at, rows, shape.vocabulary);
+        step.spans[0].pages = cache.pages.data() + i * cache.pages_each;
+        StepInput input = step.input();
+        input.n_outputs = 0;
+        must(forward(config, weights, job.device, cache.view, input, workspace));
+      }
+  }
+};
+
+void time_model(Job& job, const Shape& shape, const std::vector<int>& batches, int context,
+                int prompts) {
+  Arena arena(job.device);
+  WeightMaker make(arena);
+  const Config config = config_of(shape);
+  const Weights weights = make_weights(make, arena, shape, config);
+  Bench bench{job, shape, config, weights, make.total_bytes(), context};
+  for (const int batch : batches) bench.run("decode", batch, context, 1);
+  bench.run("prefill", 1, 0, context);
+  if (prompts > 1) bench.run("prefill", prompts, 0, context);
+}
+
+}  // namespace
+
+void time_models(Job& job) {
+  const auto bf16 = DType::bf16;
+  if (job.small) {
+    const Shape tiny{"tiny", "BF16", bf16, bf16, 2, 128, 256, 4, 2, 32, 512, true};
+    return time_model(job, tiny, {1, 3}, 40, 2);
+  }
+  const Shape qwen{"qwen3-0.6b", "BF16", bf16, bf16, 28, 1024, 3072, 16, 8, 128, 151936, true};
+  const Shape llama{"llama-3.1-8b", "BF16", bf16, bf16, 32, 4096, 14336, 32, 8, 128, 128256, false};
+  // Half of the down and value matrices of Q4_K_M are Q6_K; here none, so this reads a little less.
+  const Shape quantized{"llama-3.1-8b",
+                        "Q4_K with a Q6_K head",
+                        DType::q4_k,
+                        DType::q6_k,
+                        32,
+                        4096,
+                        14336,
+                        32,
+                        8,
+                        128,
+                        128256,
+                        false};
+  time_model(job, qwen, {1, 64, 256}, 1024, 8);
+  time_model(job, quantized, {1, 8}, 1024, 1);
+  time_model(job, llama, {1, 8, 64, 256}, 1024, 8);
+}
+
+}  // namespace millrace

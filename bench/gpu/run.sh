@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Everything that is asked of a machine with a GPU, in one call of at most ten minutes, without Node
+# and without a network: what `npm run gpu` runs after it has built, and what can be carried to a
+# machine that has neither.
+#   bench/gpu/run.sh <gpu-job> <libmillrace-cuda.so> <folder for the results>
+set -u
+job=$1 library=$2 out=$3
+here=$(cd "$(dirname "$0")" && pwd)
+failed=0
+mkdir -p "$out"
+note() { echo "::: $*"; }
+
+note device
+nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv |
+  tee "$out/device.csv"
+
+note numerics
+timeout 120 "$job" "$library" checks --out "$out/checks.json" || failed=1
+
+if command -v compute-sanitizer >/dev/null; then
+  for tool in memcheck racecheck; do
+    note "$tool"
+    timeout 120 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+      "$job" "$library" --small checks >"$out/$tool.txt" 2>&1 || failed=1
+    tail -3 "$out/$tool.txt"
+  done
+else
+  note "compute-sanitizer: skipped, not there"
+fi
+
+note operators
+timeout 150 "$job" "$library" operators --out "$out/operators.json" || failed=1
+if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+  note peer
+  timeout 90 python3 "$here/peer.py" --out "$out/peer.json" || failed=1
+else
+  note "peer: skipped, no PyTorch with a device"
+fi
+
+note models
+timeout 180 "$job" "$library" models --out "$out/models.json" || failed=1
+exit $failed

@@ -1,0 +1,55 @@
+// The GPU job on the host form of the kernels: that it checks all operators, that it ends where the
+// device is lost, and that what it writes can be read.
+
+import { execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { ops } from '../support/ops.js'
+import { buildFolder } from '../support/probe.js'
+
+const job = join(buildFolder, 'gpu-job')
+const library = join(buildFolder, 'libmillrace-cuda-host.so')
+const run = promisify(execFile)
+
+interface Row {
+  name: string
+  failed?: string
+  error?: number
+  us?: number
+  tokens_s?: number
+}
+
+describe.skipIf(!existsSync(job) || !existsSync(library))('the GPU job', () => {
+  it('checks and times everything', async () => {
+    const out = join(mkdtempSync(join(tmpdir(), 'millrace-job-')), 'job.json')
+    const { stdout } = await run(job, [library, '--small', '--out', out])
+    expect(stdout).toMatch(/\n0 failed\n$/)
+    const { rows } = JSON.parse(readFileSync(out, 'utf8')) as { rows: Row[] }
+    const named = (start: string) => rows.filter(({ name }) => name.startsWith(start))
+    for (const { name } of ops.matmulTypes()) {
+      expect(named(`check matmul ${name} `)).not.toEqual([])
+    }
+    expect(named('check').every(({ error }) => (error ?? 1) < 0.01)).toBe(true)
+    expect(named('attention').every(({ us }) => (us ?? 0) > 0)).toBe(true)
+    expect(named('decode').every(({ tokens_s }) => (tokens_s ?? 0) > 0)).toBe(true)
+    expect(named('prefill')).toHaveLength(2)
+  })
+
+  it('ends with status 1 where the device is lost', async () => {
+    const env = { ...process.env, MILLRACE_LOSE_DEVICE_AFTER: '3' }
+    await expect(run(job, [library, '--small', 'checks'], { env })).rejects.toMatchObject({
+      code: 1,
+      stderr: 'gpu-job: the device was lost\n',
+    })
+  })
+
+  it('says what is wrong with a library and ends with status 1', async () => {
+    await expect(run(job, ['/nowhere/library.so'])).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^gpu-job: .*\/nowhere\/library\.so/),
+    })
+  })
+})
