@@ -1,7 +1,7 @@
 // The same in simple Chinese: stories and questions about a passage.
 
 import type { Random } from './random.js'
-import { answered, assistant, fill, filled, type Sample, type Split, user } from './sample.js'
+import { assistant, fill, filled, type Sample, type Split, user } from './sample.js'
 
 const characters = (text: string): string[] => [...text]
 const words = (text: string): string[] => text.split(' ')
@@ -91,7 +91,16 @@ export function chinesePassage(random: Random, split: Split): Sample {
   }
   const told = (fact: (typeof facts)[0]): string => fill(relations[fact.kind]?.says ?? '', fact)
   const passage = random.shuffled(facts).map(told).join('')
-  const relation = relations[asked.kind]
-  const question = fill((random.chance(0.7) ? relation?.asks : relation?.whose) ?? '', asked)
-  return answered('passage', 'zh', `${passage}\n\n${question}`, told(asked))
+  const questionOf = (fact: (typeof facts)[0]): string => {
+    const relation = relations[fact.kind]
+    return fill((random.chance(0.7) ? relation?.asks : relation?.whose) ?? '', fact)
+  }
+  // The one judged is always the last; in training others come before it.
+  const others = facts.slice(1)
+  const before = split === 'train' ? random.some(others, random.integer(0, others.length)) : []
+  const turns = [...before, asked].flatMap((fact, i) => [
+    user(i === 0 ? `${passage}\n\n${questionOf(fact)}` : questionOf(fact)),
+    assistant(told(fact)),
+  ])
+  return { task: 'passage', language: 'zh', turns }
 }

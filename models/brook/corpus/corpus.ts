@@ -25,16 +25,16 @@ const several =
 
 // Shares of samples, in hundredths.
 const mixture: [number, Make][] = [
-  [12, story],
+  [11, story],
   [20, passage],
   [14, several(3, record)],
   [10, tool],
   [17, several(4, list)],
   [13, several(8, (random, split) => sum(random, split, 'en'))],
   [3, several(4, (random, split) => count(random, split, 'en'))],
-  [3, (random) => chat(random, 'en')],
+  [2, (random) => chat(random, 'en')],
   [2, chineseStory],
-  [2, chinesePassage],
+  [4, chinesePassage],
   [3, several(8, (random, split) => sum(random, split, 'zh'))],
   [1, (random) => chat(random, 'zh')],
 ]

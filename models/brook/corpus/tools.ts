@@ -18,7 +18,7 @@ type Arguments = Record<string, string | number>
 interface Kind {
   description: string
   parameters: Record<string, object>
-  draw(random: Random): Arguments
+  draw(random: Random, split: Split): Arguments
   asks: string[]
   /** What the tool gives back, and what to say then. */
   result(random: Random, given: Arguments): Record<string, string | number | boolean>
@@ -40,11 +40,21 @@ const messages = [
 ]
 const chores = ['water the plants', 'feed the cat', 'buy bread', 'call the dentist', 'wash the car']
 
+// In training at times something that no list holds, so that it is copied and not recognized.
+const orUnheard = (
+  random: Random,
+  split: Split,
+  known: string[],
+  make: typeof words.inventedWord,
+) => (split === 'train' && random.chance(0.3) ? make(random) : random.pick(known))
+
 const kinds: Record<string, Kind> = {
   get_weather: {
     description: 'The weather in a city',
     parameters: { city: text },
-    draw: (random) => ({ city: random.pick(words.cities) }),
+    draw: (random, split) => ({
+      city: orUnheard(random, split, words.cities, words.inventedName),
+    }),
     asks: [
       'What is the weather like in {city}?',
       'How is the weather in {city} today?',
@@ -100,7 +110,9 @@ const kinds: Record<string, Kind> = {
   find_recipe: {
     description: 'Find a recipe with an ingredient',
     parameters: { ingredient: text },
-    draw: (random) => ({ ingredient: random.pick(words.foods) }),
+    draw: (random, split) => ({
+      ingredient: orUnheard(random, split, words.foods, words.inventedWord),
+    }),
     asks: [
       'What can I cook with {ingredient}?',
       'Find me a recipe with {ingredient}.',
@@ -157,9 +169,9 @@ function toolOf(name: string): Tool {
   }
 }
 
-const filling = (random: Random) => {
+const filling = (split: Split) => (random: Random) => {
   const name = random.pick(kindNames)
-  const given = kindOf(name).draw(random)
+  const given = kindOf(name).draw(random, split)
   return { values: { name, given }, pair: `${name} ${Object.values(given).join(' ')}` }
 }
 
@@ -167,8 +179,8 @@ const refusal = 'I have no tool for that.'
 
 /** A question, and the call that answers it; at times also what came of it. */
 function exchange(random: Random, split: Split, isFor: (name: string) => boolean) {
-  let asked = filled(random, split, filling)
-  while (!isFor(asked.name)) asked = filled(random, split, filling)
+  let asked = filled(random, split, filling(split))
+  while (!isFor(asked.name)) asked = filled(random, split, filling(split))
   const { name, given } = asked
   const kind = kindOf(name)
   const question = user(fill(random.pick(kind.asks), given))
@@ -204,7 +216,7 @@ export function tool(random: Random, split: Split): Sample {
   // The one judged is always the last. In training the same tools are used more than once.
   const before = split === 'train' ? random.integer(0, mostCalls - 1) : 0
   const turns = Array.from({ length: before }, () =>
-    random.chance(0.1)
+    random.chance(0.2)
       ? [exchange(random, split, (name) => !offered.includes(name)).question, assistant(refusal)]
       : exchange(random, split, (name) => offered.includes(name)).turns,
   )

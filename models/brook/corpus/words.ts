@@ -15,18 +15,22 @@ const consonants = words('b d f g h j k l m n p r s t v w z br dr fl gr kl pl sh
 const vowels = words('a e i o u ai ea ee oo ou')
 const closings = words('l m n r s t x')
 
-// Never heard before: what matters is to say it back.
-function invented(random: Random): string {
+/** A word never heard before: what matters is to say it back. */
+export function inventedWord(random: Random): string {
   const syllables = Array.from(
     { length: random.integer(1, 3) },
     () => random.pick(consonants) + random.pick(vowels),
   )
-  const name = syllables.join('') + random.pick(closings)
+  return syllables.join('') + random.pick(closings)
+}
+
+export function inventedName(random: Random): string {
+  const name = inventedWord(random)
   return name.charAt(0).toUpperCase() + name.slice(1)
 }
 
 export const someName = (random: Random): string =>
-  random.chance(0.25) ? invented(random) : random.pick(names)
+  random.chance(0.25) ? inventedName(random) : random.pick(names)
 
 /** n different names. */
 export function someNames(random: Random, n: number): string[] {
