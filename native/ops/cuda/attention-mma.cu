@@ -360,9 +360,7 @@ AttentionLaunch launch_of() {
 }  // namespace
 
 AttentionLaunch mma_attention(int head_dim) {
-  if (head_dim <= 64) return launch_of<64>();
-  if (head_dim <= 128) return launch_of<128>();
-  return launch_of<256>();
+  return head_dim <= 64 ? launch_of<64>() : launch_of<128>();
 }
 
 }  // namespace millrace::cuda

@@ -168,7 +168,8 @@ AttentionKernel kernel_of(int head_dim) {
 }
 
 AttentionLaunch launch_for(const KvShape& shape) {
-  if (shape.dtype == DType::f16 && shape.head_dim % k_copied_halves == 0)
+  if (shape.dtype == DType::f16 && shape.head_dim % k_copied_halves == 0 &&
+      shape.head_dim <= k_mma_head_dim)
     return mma_attention(shape.head_dim);
   const auto kernel = shape.dtype == DType::f32   ? kernel_of<DType::f32>(shape.head_dim)
                       : shape.dtype == DType::f16 ? kernel_of<DType::f16>(shape.head_dim)

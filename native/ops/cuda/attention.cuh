@@ -132,6 +132,8 @@ __device__ __forceinline__ bool came_last(const AttentionParams& params, const T
 }
 
 // Of attention-mma.cu: an f16 cache whose heads are whole copies of 16 bytes, on tensor cores.
+// Wider heads than this would want more registers than a thread has.
+constexpr int k_mma_head_dim = 128;
 using AttentionKernel = void (*)(AttentionParams);
 struct AttentionLaunch {
   AttentionKernel kernel;
