@@ -1,38 +1,20 @@
 // Matrix products on tensor cores: out = x * transpose(w). The weight's rows are the 16 rows of
 // mma.m16n8k16, the tokens its 8 columns, so that few tokens waste nothing. A block makes
 // bands x 16 rows for groups x 8 tokens; its warps take one slice of the columns each and are added
-// in order. The slices depend on the number of columns alone and every warp walks its slice in
-// steps of 16, whatever bands and groups are: a token's result has the same bits in every batch.
+// in order.
 //
 // Weights of 16 bits meet activations rounded to their own type. Quantized weights are integers,
 // exact in f16, times a scale that is applied in f32; they meet activations in f16. A row of f16
 // activations is first scaled by a power of two that puts its largest value below 2^15.
 
-#include "ops/cuda/launch.h"
+#include "ops/cuda/matmul.cuh"
 #include "ops/cuda/operators.h"
-#include "ops/cuda/prepare.h"
-#include "ops/cuda/unpack.cuh"
 
 namespace millrace::cuda {
 namespace {
 
-constexpr int k_warps = 8;
+constexpr int k_warps = k_slices;
 constexpr int k_threads = k_warps * k_warp;
-constexpr int k_group = 8;                            // tokens of one mma
-constexpr int k_chunk_halves = 8;                     // of one copy of 16 bytes
-constexpr int k_chunks = k_columns / k_chunk_halves;  // of a token in a tile
-
-struct MatmulParams {
-  const char* weight;
-  Prepared in;
-  const float* bias;
-  float* out;
-  int64_t out_stride;
-  int n, rows;
-  int tiles;  // of 64 columns
-  bool bf16_scales;
-};
-
 template <int groups>
 constexpr int k_stages = groups >= 8 ? 2 : 3;  // tiles of x in flight or in use
 
@@ -44,12 +26,6 @@ constexpr size_t shared_bytes() {
   const size_t stages = k_warps * k_stages<groups> * k_x_tile_bytes<groups>;
   const size_t parts = sizeof(float) * k_warps * bands * k_band * groups * k_group;
   return stages > parts ? stages : parts;
-}
-
-// Where chunk c of a token lies: rows of 128 bytes, chunks turned by the token so that the eight
-// rows of a matrix meet different banks.
-__device__ __forceinline__ char* chunk_of(char* tile, int token, int chunk) {
-  return tile + token * (k_chunks * 16) + ((chunk ^ (token % k_chunks)) * 16);
 }
 
 // Starts the copy of a tile of x by one warp; tokens beyond the last become zeros. A tile from
@@ -67,15 +43,6 @@ __device__ __forceinline__ void copy_x(const MatmulParams& params, int tile, int
     copy_async_16(chunk_of(to, token, chunk), params.in.x + at, present);
   }
   commit_copies();
-}
-
-template <bool bf16>
-__device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
-                                         uint32_t b1) {
-  if constexpr (bf16)
-    multiply_bf16(c, a, b0, b1);
-  else
-    multiply_f16(c, a, b0, b1);
 }
 
 // What a warp adds up: rows lane / 4 and + 8 of each band, tokens 2 * (lane % 4) and the next of
@@ -182,8 +149,7 @@ __global__ void __launch_bounds__(k_threads, 1)
   const int warp = warp_of_thread(), lane = lane_of_thread();
   const int first_band = static_cast<int>(blockIdx.x) * bands;
   const int first_token = static_cast<int>(blockIdx.y) * groups * k_group;
-  const int first = static_cast<int>(static_cast<int64_t>(params.tiles) * warp / k_warps);
-  const int last = static_cast<int>(static_cast<int64_t>(params.tiles) * (warp + 1) / k_warps);
+  const int first = slice_begin(params.tiles, warp), last = slice_begin(params.tiles, warp + 1);
   const int n_bands = (params.rows + k_band - 1) / k_band;
   const int64_t band_bytes = static_cast<int64_t>(params.tiles / sets) * packing.tile_bytes();
   char* buffers = shared_memory() + warp * stages * k_x_tile_bytes<groups>;
@@ -243,11 +209,9 @@ __global__ void __launch_bounds__(k_threads, 1)
   for (int i = static_cast<int>(threadIdx.x); i < rows_of_block * tokens_of_block; i += k_threads) {
     const int row = first_band * k_band + i % rows_of_block;
     const int token = first_token + i / rows_of_block;
-    if (row >= params.rows || token >= params.n) continue;
     float sum = 0;
     for (int w = 0; w < k_warps; ++w) sum += parts[w * tokens_of_block * rows_of_block + i];
-    params.out[token * params.out_stride + row] =
-        sum * params.in.x_unit[token] + (params.bias ? params.bias[row] : 0.0f);
+    write_product(params, row, token, sum);
   }
 }
 
@@ -266,6 +230,8 @@ void launch_for_batch(Stream& stream, const MatmulParams& params) {
   constexpr bool fine = packing.codes != Codes::halves && packing.sub == 16;
   constexpr int bands = fine && packing.offset ? 1 : 2;
   constexpr bool wide = !fine && !packing.offset && packing.codes != Codes::bytes;
+  if constexpr (packing.codes == Codes::halves)
+    if (params.n > k_few && can_be_wide(stream)) return launch_wide(stream, params, bf16);
   if (params.n <= 8) return launch_shape<Form, bf16, 1, 1>(stream, params);
   if (params.n <= 16) return launch_shape<Form, bf16, 1, 2>(stream, params);
   if constexpr (wide)

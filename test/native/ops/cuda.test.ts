@@ -187,6 +187,21 @@ describe.skipIf(!built).each(types)('matmul of $name on CUDA', ({ name, block })
   })
 })
 
+test.skipIf(!built).each(['F16', 'BF16'])(
+  'a token of %s has the same bits in a batch that blocks of 128 tokens take',
+  (type) => {
+    const [rows, cols, most] = [150, 704, 133] // 11 tiles: slices of one and of two
+    const p = product(type, rows, cols)
+    const x = normals(5, most * cols)
+    const all = multiply(x, most, p)
+    expect(worstError(all, type, x, most, p)).toBeLessThan(1)
+    for (const first of [0, most - 64]) {
+      const some = multiply(x.subarray(first * cols, (first + 64) * cols), 64, p)
+      expect(sameBits(some, all.subarray(first * rows, (first + 64) * rows))).toBe(true)
+    }
+  },
+)
+
 test.skipIf(!built).each([
   ['F16', 16],
   ['Q4_0', 4.5],
@@ -260,6 +275,10 @@ const cases = [
   {
     name: 'matmul, many tokens',
     run: () => multiply(uneven(1, 70, 2048), 70, product('Q8_0', 24, 2048)),
+  },
+  {
+    name: 'matmul, blocks of 128 tokens',
+    run: () => multiply(uneven(1, 129, 512), 129, product('F16', 24, 512)),
   },
 ]
 

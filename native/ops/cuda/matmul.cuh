@@ -1,0 +1,60 @@
+#pragma once
+// What the matrix kernels share. The columns of every product are cut into k_slices slices, which
+// depend on their number alone; each is summed in steps of 16 from zero and the slices are added in
+// order: a token's result has the same bits in every kernel and every batch.
+
+#include "ops/cuda/launch.h"
+#include "ops/cuda/prepare.h"
+#include "ops/cuda/unpack.cuh"
+
+namespace millrace::cuda {
+
+constexpr int k_slices = 8;
+constexpr int k_group = 8;                            // tokens of one mma
+constexpr int k_chunk_halves = 8;                     // of one copy of 16 bytes
+constexpr int k_chunks = k_columns / k_chunk_halves;  // of a token in a tile
+
+struct MatmulParams {
+  const char* weight;
+  Prepared in;
+  const float* bias;
+  float* out;
+  int64_t out_stride;
+  int n, rows;
+  int tiles;  // of 64 columns
+  bool bf16_scales;
+};
+
+// Where slice `slice` begins, in tiles of 64 columns.
+__host__ __device__ constexpr int slice_begin(int tiles, int slice) {
+  return static_cast<int>(static_cast<int64_t>(tiles) * slice / k_slices);
+}
+
+// Where chunk c of a token lies: rows of 128 bytes, chunks turned by the token so that the eight
+// rows of a matrix meet different banks.
+__device__ __forceinline__ char* chunk_of(char* tile, int token, int chunk) {
+  return tile + token * (k_chunks * 16) + ((chunk ^ (token % k_chunks)) * 16);
+}
+
+template <bool bf16>
+__device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                         uint32_t b1) {
+  if constexpr (bf16)
+    multiply_bf16(c, a, b0, b1);
+  else
+    multiply_f16(c, a, b0, b1);
+}
+
+__device__ __forceinline__ void write_product(const MatmulParams& params, int row, int token,
+                                              float sum) {
+  if (row >= params.rows || token >= params.n) return;
+  params.out[token * params.out_stride + row] =
+      fmaf(sum, params.in.x_unit[token], params.bias ? params.bias[row] : 0.0f);
+}
+
+// Of matmul-wide.cu: weights of 16 bits by more tokens than k_few.
+constexpr int k_few = 128;
+void launch_wide(Stream& stream, const MatmulParams& params, bool bf16);
+bool can_be_wide(Stream& stream);
+
+}  // namespace millrace::cuda
