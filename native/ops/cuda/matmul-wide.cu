@@ -27,10 +27,11 @@ constexpr int k_rows_at_once = 8;  // blocks of rows that follow each other, for
 struct Place {
   int band, token;  // the first
 
-  __device__ __forceinline__ static Place of(const MatmulParams& params) {
-    const int row_blocks = (params.rows + k_block_rows - 1) / k_block_rows;
+  __device__ __forceinline__ static Place of(const MatmulParams& params, const Output& output) {
+    const int row_blocks = (output.rows + k_block_rows - 1) / k_block_rows;
     const int token_blocks = (params.n + k_block_tokens - 1) / k_block_tokens;
     const int id = static_cast<int>(blockIdx.x);
+    if (id >= row_blocks * token_blocks) return {0, params.n};  // another product has more
     const int first = id / (k_rows_at_once * token_blocks) * k_rows_at_once;
     const int rows = row_blocks - first < k_rows_at_once ? row_blocks - first : k_rows_at_once;
     const int at = id - first * token_blocks;
@@ -39,10 +40,10 @@ struct Place {
 };
 
 // Starts the copy of a tile; beyond the last, an empty group, so that waits count alike.
-__device__ __forceinline__ void copy_tile(const MatmulParams& params, const Place& place, int tile,
-                                          char* to) {
+__device__ __forceinline__ void copy_tile(const MatmulParams& params, const Output& output,
+                                          const Place& place, int tile, char* to) {
   constexpr int chunks = k_band_bytes / 16;  // of a band
-  const int n_bands = (params.rows + k_band - 1) / k_band;
+  const int n_bands = (output.rows + k_band - 1) / k_band;
   const int padded = params.tiles * k_columns;
   const bool is_there = tile < params.tiles;
   for (int i = static_cast<int>(threadIdx.x); is_there && i < k_block_bands * chunks;
@@ -50,7 +51,7 @@ __device__ __forceinline__ void copy_tile(const MatmulParams& params, const Plac
     const int wanted = place.band + i / chunks;
     const int band = wanted < n_bands ? wanted : n_bands - 1;  // what it gives is not written
     const char* from =
-        params.weight + (static_cast<int64_t>(band) * params.tiles + tile) * k_band_bytes;
+        output.weight + (static_cast<int64_t>(band) * params.tiles + tile) * k_band_bytes;
     copy_async_16(to + i * 16, from + i % chunks * 16, true);
   }
   char* x = to + k_weight_bytes;
@@ -113,15 +114,17 @@ __device__ __forceinline__ void end_slice(Sums& slice, Sums& total) {
 template <bool bf16>
 __global__ void __launch_bounds__(k_threads, 1)
     wide_matmul_kernel(const __grid_constant__ MatmulParams params) {
-  const Place place = Place::of(params);
+  const Output& output = params.outputs[blockIdx.z];
+  const Place place = Place::of(params, output);
+  if (place.token >= params.n) return;
   const auto stage_of = [](int tile) { return shared_memory() + tile % k_stages * k_stage_bytes; };
-  for (int i = 0; i < k_stages - 1; ++i) copy_tile(params, place, i, stage_of(i));
+  for (int i = 0; i < k_stages - 1; ++i) copy_tile(params, output, place, i, stage_of(i));
   Sums slice, total;
   int n_slices = 0;  // ended
   for (int tile = 0; tile < params.tiles; ++tile) {
     wait_copies<k_stages - 2>();
     __syncthreads();  // the tile is whole, and nobody reads the one that is filled next
-    copy_tile(params, place, tile + k_stages - 1, stage_of(tile + k_stages - 1));
+    copy_tile(params, output, place, tile + k_stages - 1, stage_of(tile + k_stages - 1));
     multiply_tile<bf16>(stage_of(tile), slice);
     if (tile + 1 < slice_begin(params.tiles, n_slices + 1)) continue;
     end_slice(slice, total);
@@ -139,8 +142,8 @@ __global__ void __launch_bounds__(k_threads, 1)
     for (int g = 0; g < k_groups; ++g)
 #pragma unroll
       for (int i = 0; i < 4; ++i)
-        write_product(params, first_row + m * k_band + i / 2 * 8, first_token + g * k_group + i % 2,
-                      total.of[m][g][i]);
+        write_product(params, output, first_row + m * k_band + i / 2 * 8,
+                      first_token + g * k_group + i % 2, total.of[m][g][i]);
 }
 
 }  // namespace
@@ -148,9 +151,10 @@ __global__ void __launch_bounds__(k_threads, 1)
 bool can_be_wide(Stream& stream) { return stream.facts().shared_bytes >= k_shared_bytes; }
 
 void launch_wide(Stream& stream, const MatmulParams& params, bool bf16) {
-  const int blocks = divide_up(params.rows, k_block_rows) * divide_up(params.n, k_block_tokens);
-  launch(stream, bf16 ? wide_matmul_kernel<true> : wide_matmul_kernel<false>, {blocks}, k_threads,
-         k_shared_bytes, params);
+  const int blocks =
+      divide_up(params.most_rows(), k_block_rows) * divide_up(params.n, k_block_tokens);
+  launch(stream, bf16 ? wide_matmul_kernel<true> : wide_matmul_kernel<false>,
+         {blocks, 1, params.n_outputs}, k_threads, k_shared_bytes, params);
 }
 
 }  // namespace millrace::cuda

@@ -147,17 +147,19 @@ __global__ void __launch_bounds__(k_threads, 1)
   constexpr int stages = k_stages<groups>;
   constexpr int sets = packing.tile / k_columns;  // of codes in a tile of the packed form
   const int warp = warp_of_thread(), lane = lane_of_thread();
+  const Output& output = params.outputs[blockIdx.z];
   const int first_band = static_cast<int>(blockIdx.x) * bands;
   const int first_token = static_cast<int>(blockIdx.y) * groups * k_group;
   const int first = slice_begin(params.tiles, warp), last = slice_begin(params.tiles, warp + 1);
-  const int n_bands = (params.rows + k_band - 1) / k_band;
+  const int n_bands = (output.rows + k_band - 1) / k_band;
+  if (first_band >= n_bands) return;  // another product has more
   const int64_t band_bytes = static_cast<int64_t>(params.tiles / sets) * packing.tile_bytes();
   char* buffers = shared_memory() + warp * stages * k_x_tile_bytes<groups>;
 
   // A band beyond the last repeats it; what it gives is not written.
   const auto band_of = [&](int m) {
     const int band = first_band + m < n_bands ? first_band + m : n_bands - 1;
-    return params.weight + band * band_bytes;
+    return output.weight + band * band_bytes;
   };
   const auto load = [&](int tile, Raw<Form>(&raw)[bands]) {
 #pragma unroll
@@ -211,15 +213,16 @@ __global__ void __launch_bounds__(k_threads, 1)
     const int token = first_token + i / rows_of_block;
     float sum = 0;
     for (int w = 0; w < k_warps; ++w) sum += parts[w * tokens_of_block * rows_of_block + i];
-    write_product(params, row, token, sum);
+    write_product(params, output, row, token, sum);
   }
 }
 
 template <class Form, bool bf16, int bands, int groups>
 void launch_shape(Stream& stream, const MatmulParams& params) {
   launch(stream, matmul_kernel<Form, bf16, bands, groups>,
-         {divide_up(params.rows, bands * k_band), divide_up(params.n, groups * k_group)}, k_threads,
-         shared_bytes<bands, groups>(), params);
+         {divide_up(params.most_rows(), bands * k_band), divide_up(params.n, groups * k_group),
+          params.n_outputs},
+         k_threads, shared_bytes<bands, groups>(), params);
 }
 
 template <class Form, bool bf16>
@@ -248,48 +251,54 @@ void multiply_packed(Stream& stream, const MatmulParams& params) {
     stream.fail(error(ErrorCode::internal, "no packed form of this type"));
 }
 
+void multiply_of_type(Stream& stream, DType dtype, const MatmulParams& params) {
+  switch (dtype) {
+#define ROW(id, Block, name, gguf_id, values, bytes) \
+  case DType::id:                                    \
+    return multiply_packed<Block>(stream, params);
+    MILLRACE_FOR_EACH_DTYPE(ROW)
+#undef ROW
+  }
+}
+
+// The products from `first` on that share a type, as one launch; how many they are. `in` is what x
+// was prepared as before, if it was.
+int multiply_alike(Stream& stream, const MatmulArgs& args, int first, Prepared& in) {
+  const Weight& one = args.products[first].weight;
+  const bool bf16 = one.dtype == DType::bf16;
+  MatmulParams params{};
+  params.n = args.n;
+  params.tiles = divide_up(one.cols, k_columns);
+  params.bf16_scales = one.dtype == DType::mxfp4;
+  for (int i = first; i < args.count && args.products[i].weight.dtype == one.dtype; ++i) {
+    const Product& product = args.products[i];
+    params.outputs[params.n_outputs++] = {
+        static_cast<const char*>(product.weight.data), product.bias, product.out,
+        product.out_stride ? product.out_stride : product.weight.rows, product.weight.rows};
+  }
+  if (!in.x || in.bf16 != bf16) in = prepare(stream, args, params.tiles * k_columns, bf16);
+  params.in = in;
+  if (in.x) multiply_of_type(stream, one.dtype, params);
+  return params.n_outputs;
+}
+
 }  // namespace
 
 void matmul(Stream& stream, const MatmulArgs& args) {
-  const int cols = args.products[0].weight.cols;
-  const int tiles = divide_up(cols, k_columns);
-  Prepared prepared[2] = {};  // f16, bf16
-  for (int i = 0; i < args.count; ++i) {
+  Prepared in{};  // one form at a time lives in the workspace
+  for (int i = 0; i < args.count;) {
     const Product& product = args.products[i];
     const DType dtype = product.weight.dtype;
     if (dtype == DType::f32) {
       multiply_f32(stream, args, product);
+      ++i;
       continue;
     }
     if (product.weight.layout != Weight::Layout::packed)
       return stream.fail(error(ErrorCode::internal,
                                "Expected a packed %s weight for this device but found a plain one",
                                info_of(dtype).name));
-    const bool bf16 = dtype == DType::bf16;
-    Prepared& in = prepared[bf16];
-    // One form at a time lives in the workspace; models do not mix them in one product.
-    if (!in.x) {
-      in = prepare(stream, args, tiles * k_columns, bf16);
-      prepared[!bf16] = {};
-    }
-    if (!in.x) return;
-    const MatmulParams params{static_cast<const char*>(product.weight.data),
-                              in,
-                              product.bias,
-                              product.out,
-                              product.out_stride ? product.out_stride : product.weight.rows,
-                              args.n,
-                              product.weight.rows,
-                              tiles,
-                              dtype == DType::mxfp4};
-    switch (dtype) {
-#define ROW(id, Block, name, gguf_id, values, bytes) \
-  case DType::id:                                    \
-    multiply_packed<Block>(stream, params);          \
-    break;
-      MILLRACE_FOR_EACH_DTYPE(ROW)
-#undef ROW
-    }
+    i += multiply_alike(stream, args, i, in);
   }
 }
 

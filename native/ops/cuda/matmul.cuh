@@ -14,15 +14,28 @@ constexpr int k_group = 8;                            // tokens of one mma
 constexpr int k_chunk_halves = 8;                     // of one copy of 16 bytes
 constexpr int k_chunks = k_columns / k_chunk_halves;  // of a token in a tile
 
-struct MatmulParams {
+// One of the products of a launch: that of the blocks whose z it is.
+struct Output {
   const char* weight;
-  Prepared in;
   const float* bias;
   float* out;
   int64_t out_stride;
-  int n, rows;
+  int rows;
+};
+
+struct MatmulParams {
+  Prepared in;
+  Output outputs[3];  // of one type of weight
+  int n_outputs;
+  int n;
   int tiles;  // of 64 columns
   bool bf16_scales;
+
+  int most_rows() const {
+    int most = 0;
+    for (int i = 0; i < n_outputs; ++i) most = outputs[i].rows > most ? outputs[i].rows : most;
+    return most;
+  }
 };
 
 // Where slice `slice` begins, in tiles of 64 columns.
@@ -45,11 +58,11 @@ __device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4], 
     multiply_f16(c, a, b0, b1);
 }
 
-__device__ __forceinline__ void write_product(const MatmulParams& params, int row, int token,
-                                              float sum) {
-  if (row >= params.rows || token >= params.n) return;
-  params.out[token * params.out_stride + row] =
-      fmaf(sum, params.in.x_unit[token], params.bias ? params.bias[row] : 0.0f);
+__device__ __forceinline__ void write_product(const MatmulParams& params, const Output& output,
+                                              int row, int token, float sum) {
+  if (row >= output.rows || token >= params.n) return;
+  output.out[token * output.out_stride + row] =
+      fmaf(sum, params.in.x_unit[token], output.bias ? output.bias[row] : 0.0f);
 }
 
 // Of matmul-wide.cu: weights of 16 bits by more tokens than k_few.

@@ -61,7 +61,7 @@ Prepared prepare(Stream& stream, const MatmulArgs& args, int padded, bool bf16) 
   const int cols = args.products[0].weight.cols;
   launch(stream, prepare_kernel, {args.n}, k_threads, k_warps * sizeof(float),
          PrepareParams{args.x, args.x_stride, cols, padded, bf16, x, unit, sums});
-  return {x, unit, sums};
+  return {x, unit, sums, bf16};
 }
 
 }  // namespace millrace::cuda

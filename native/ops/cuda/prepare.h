@@ -12,6 +12,7 @@ struct Prepared {
   const uint16_t* x;    // [n, padded], f16 or bf16
   const float* x_unit;  // [n], what the integers of a row are worth: a power of two
   const float* x_sums;  // [n, padded / 16], of what x holds
+  bool bf16;
 };
 
 // Rounds args.x to f16, each row scaled by a power of two that puts its largest value below 2^15,
