@@ -9,7 +9,7 @@ import { runStep } from './steps.js'
 const date = new Date().toISOString().slice(0, 10)
 const out = join(projectRoot, 'bench/results', `${date}-gpu`)
 const job = join(projectRoot, 'build/Release/gpu-job')
-const library = join(projectRoot, 'build-cuda/libmillrace-cuda.so')
+const built = (name: string): string => join(projectRoot, 'build-cuda', name)
 
 if (!existsSync(job)) {
   console.error(`Expected ${job}: run "npm run build" first`)
@@ -17,6 +17,10 @@ if (!existsSync(job)) {
 }
 const steps = [
   { name: 'library', command: 'npm', args: ['run', 'build:cuda'] },
-  { name: 'job', command: 'bench/gpu/run.sh', args: [job, library, out] },
+  {
+    name: 'job',
+    command: 'bench/gpu/run.sh',
+    args: [job, built('libmillrace-cuda.so'), built('gpu-probe'), out],
+  },
 ]
 for (const step of steps) if (!runStep(step)) process.exit(1)

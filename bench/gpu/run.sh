@@ -2,9 +2,9 @@
 # Everything that is asked of a machine with a GPU, in one call of at most ten minutes, without Node
 # and without a network: what `npm run gpu` runs after it has built, and what can be carried to a
 # machine that has neither.
-#   bench/gpu/run.sh <gpu-job> <libmillrace-cuda.so> <folder for the results>
+#   bench/gpu/run.sh <gpu-job> <libmillrace-cuda.so> <gpu-probe> <folder for the results>
 set -u
-job=$1 library=$2 out=$3
+job=$1 library=$2 probe=$3 out=$4
 here=$(cd "$(dirname "$0")" && pwd)
 failed=0
 mkdir -p "$out"
@@ -13,6 +13,9 @@ note() { echo "::: $*"; }
 note device
 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv |
   tee "$out/device.csv"
+
+note probe
+"$probe" >"$out/probe.txt" || failed=1
 
 note numerics
 timeout 120 "$job" "$library" checks --out "$out/checks.json" || failed=1
