@@ -11,7 +11,7 @@ const build = join(projectRoot, 'build-cuda')
 const mostBytes = 15e6
 // Their local arrays are meant: a block of the embedding table is taken apart once per token, and
 // the sine of a large angle in double keeps some words.
-const cold = /embed_kernel|rope_kernel|_GLOBAL__N__\w*probe_cu/
+const cold = /embed_kernel|rope_kernel/
 
 interface Kernel {
   name: string
