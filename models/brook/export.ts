@@ -1,11 +1,13 @@
 // Writes weights as GGUF, of another element type where asked:
 //   node --import tsx models/brook/export.ts <folder or .gguf> [--type Q8_0] --out brook.gguf
-// <folder> holds what encode.ts and train.py wrote. Needs the test build, whose probe quantizes.
+//   node --import tsx models/brook/export.ts <.gguf> --weights <folder>
+// <folder> holds what encode.ts and train.py wrote; the second form writes weights there that
+// train.py can start from. Needs the test build, whose probe quantizes.
 
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { readGguf, valuesOf } from '../../bench/gguf-reader.js'
+import { type ReadTensor, readGguf, valuesOf } from '../../bench/gguf-reader.js'
 import { type ElementType, type Entry, ggufBytes } from '../../bench/gguf-writer.js'
 import { elementTypeOf, fileTypes, type Mix, planTensors } from '../../bench/model-shapes.js'
 import { probe } from '../../test/support/probe.js'
@@ -55,10 +57,9 @@ export function trainedWeights(folder: string): Weights {
   }
 }
 
-/** The same model with its weights, as the file gives them, in another mix of element types. */
-export function converted(file: Buffer, mix: Mix): Buffer {
-  const { entries, tensors } = readGguf(file)
-  const weights: Weights = (name) => {
+/** The weights as a file gives them. */
+function weightsOf({ tensors }: { tensors: ReadTensor[] }): Weights {
+  return (name) => {
     const tensor = tensors.find((one) => one.name === name)
     if (tensor === undefined) throw new Error(`Expected a tensor ${name}`)
     if (tensor.type !== 'F32') return native.decodeRow(tensor.type, tensor.data)
@@ -66,7 +67,30 @@ export function converted(file: Buffer, mix: Mix): Buffer {
     new Uint8Array(values.buffer).set(tensor.data)
     return values
   }
-  return modelBytes(entries, weights, mix)
+}
+
+/** The same model in another mix of element types. */
+export function converted(file: Buffer, mix: Mix): Buffer {
+  const gguf = readGguf(file)
+  return modelBytes(gguf.entries, weightsOf(gguf), mix)
+}
+
+/** What trainedWeights reads, of a file. */
+function writeWeights(file: Buffer, folder: string): void {
+  const gguf = readGguf(file)
+  const weights = weightsOf(gguf)
+  const index: Record<string, { offset: number; shape: number[] }> = {}
+  const parts: Uint8Array[] = []
+  let offset = 0
+  for (const { name, shape } of gguf.tensors) {
+    const values = weights(name)
+    index[name] = { offset, shape: shape.toReversed() }
+    parts.push(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+    offset += values.byteLength
+  }
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'weights.json'), JSON.stringify(index))
+  writeFileSync(join(folder, 'weights.bin'), Buffer.concat(parts))
 }
 
 function trained(folder: string, mix: Mix): Buffer {
@@ -76,10 +100,18 @@ function trained(folder: string, mix: Mix): Buffer {
 
 function main(): void {
   const { values, positionals } = parseArgs({
-    options: { type: { type: 'string', default: 'Q8_0' }, out: { type: 'string' } },
+    options: {
+      type: { type: 'string', default: 'Q8_0' },
+      out: { type: 'string' },
+      weights: { type: 'string' },
+    },
     allowPositionals: true,
   })
   const [from] = positionals
+  if (from !== undefined && values.weights !== undefined) {
+    writeWeights(readFileSync(from), values.weights)
+    return
+  }
   if (from === undefined || values.out === undefined) {
     throw new Error('Expected <folder or .gguf> --out <file>')
   }

@@ -322,6 +322,17 @@ def save_weights(model, folder):
         json.dump(index, out, indent=1)
 
 
+def load_weights(model, folder):
+    with open(os.path.join(folder, "weights.json")) as file:
+        index = json.load(file)
+    values = np.fromfile(os.path.join(folder, "weights.bin"), np.float32)
+    state = {}
+    for name, entry in index.items():
+        start, shape = entry["offset"] // 4, entry["shape"]
+        state[name] = torch.from_numpy(values[start : start + math.prod(shape)].reshape(shape))
+    model.load_state_dict(state)
+
+
 def batches(split, seed, epoch):
     """Batches of short and of long rows, mixed in proportion to their number."""
     rows = split.rows(seed + epoch)
@@ -349,6 +360,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", help="folder of weights to start from, as save_weights left them")
     parser.add_argument("--float32", action="store_true", help="no bfloat16 in matrix products")
     args = parser.parse_args()
     keep_memory()
@@ -367,6 +379,8 @@ def main():
         torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.95), weight_decay=0.0),
     ]
     rates = [MATRIX_RATE, OTHER_RATE]
+    if args.start:
+        load_weights(model, args.start)
     path = os.path.join(args.folder, "checkpoint.pt")
     state = {"step": 0, "tokens": 0, "epoch": 0, "place": 0, "seconds": 0.0, "fell": False}
     if os.path.exists(path):
