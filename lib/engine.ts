@@ -36,9 +36,11 @@ export type { EngineStats } from './native.js'
 /** How to open an engine. */
 export interface EngineOptions {
   /**
-   * `auto` (the default) takes the first CUDA device that can hold the model, else the CPU, and
-   * `stats().whyNoGpu` says why; `cuda` without one is refused with code `unsupported`. CUDA needs
-   * the library `libmillrace-cuda.so` beside the addon, or where `MILLRACE_CUDA_LIBRARY` says.
+   * `auto` (the default) takes the first CUDA device if the model fits it and a first step succeeds,
+   * else the CPU, and `stats().whyNoGpu` says why. `cuda` is the first device, and there is no way
+   * around it: code `unsupported` without library or driver, `not-found` without such a device,
+   * `out-of-memory` or `device` where it refuses. The library `libmillrace-cuda.so` lies beside the
+   * addon, or where `MILLRACE_CUDA_LIBRARY` says.
    */
   device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`
   /** Default: the physical cores this program may use. */

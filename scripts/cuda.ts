@@ -65,7 +65,10 @@ const steps = [
     name: 'configure',
     args: ['-S', '.', '-B', build, '-DMILLRACE_CUDA=on', '-DCMAKE_BUILD_TYPE=Release'],
   },
-  { name: 'build', args: ['--build', build, '--target', 'millrace-cuda', '--parallel', '2'] },
+  {
+    name: 'build',
+    args: ['--build', build, '--target', 'millrace-cuda', 'gpu-probe-cuda', '--parallel', '2'],
+  },
 ]
 for (const step of steps) if (!runStep({ ...step, command: 'cmake' })) process.exit(1)
 const faults = [...checkKernels(), ...checkLibrary()]

@@ -1,8 +1,10 @@
-// Every operator of the device against the reference table on the CPU, on random inputs, at sizes
-// that a reference in plain C++ can do in a moment. The error is that of the whole output:
-// |out - reference| / |reference|.
+// The operators of the device against the reference table on the CPU, on random inputs, at sizes
+// that a reference in plain C++ can do in a moment: every kernel, and both ways that attention
+// takes. The error is that of the whole output: |out - reference| / |reference|. Then the law that
+// a row has the same bits alone and in a batch, which only the device can break.
 
 #include <cmath>
+#include <cstring>
 
 #include "job.h"
 
@@ -48,38 +50,64 @@ class Checker {
   std::shared_ptr<Device> reference_;
 };
 
-std::vector<float> multiply(Arena& arena, DType dtype, int rows, int cols, int n) {
-  std::vector<uint8_t> memory;
-  const Weight weight = arena.weight(random_weight(dtype, rows, cols, memory));
-  const auto size = static_cast<size_t>(n) * static_cast<size_t>(rows);
-  float* out = arena.floats(size);
-  const float* bias = arena.floats(normals(3, static_cast<size_t>(rows)));
-  const float* x = arena.floats(normals(1, static_cast<size_t>(n) * static_cast<size_t>(cols)));
+// Rows [first, first + n) of x times a weight of each size, one launch where they share a type.
+std::vector<float> multiply(Arena& arena, const std::vector<DType>& types,
+                            const std::vector<int>& rows, int cols, int first, int n) {
   Device& device = arena.device();
-  device.ops().matmul(device.queue(), {x, cols, n, 1, {{weight, bias, out, 0}}});
-  return arena.read(out, size);
+  const auto values = [](int count, int width) {
+    return static_cast<size_t>(count) * static_cast<size_t>(width);
+  };
+  const std::vector<float> all = normals(1, values(first + n, cols));
+  MatmulArgs args{
+      arena.floats({all.begin() + static_cast<int64_t>(values(first, cols)), all.end()}),
+      cols,
+      n,
+      static_cast<int>(rows.size()),
+      {}};
+  for (size_t i = 0; i < rows.size(); ++i) {
+    std::vector<uint8_t> memory;
+    args.products[i] = {arena.weight(random_weight(types[i], rows[i], cols, memory)),
+                        arena.floats(normals(3, static_cast<size_t>(rows[i]))),
+                        arena.floats(values(n, rows[i])), 0};
+  }
+  device.ops().matmul(device.queue(), args);
+  std::vector<float> out;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const std::vector<float> part = arena.read(args.products[i].out, values(n, rows[i]));
+    out.insert(out.end(), part.begin(), part.end());
+  }
+  return out;
 }
 
 void check_matmul(Checker& checker, bool small) {
   for (const DTypeInfo& info : k_dtypes) {
-    if (info.dtype == DType::i8 || info.dtype == DType::i32) continue;
+    const DType type = info.dtype;
+    if (type == DType::i8 || type == DType::i32) continue;
     std::vector<int> batches =
         small ? std::vector<int>{3, 70} : std::vector<int>{1, 9, 40, 70, 300};
+    if (small && (type == DType::f16 || type == DType::bf16)) batches.push_back(130);
     for (const int n : batches) {
       const std::string name = "matmul " + std::string(info.name) + " n=" + std::to_string(n);
       // Activations are rounded to 8 bits of mantissa for bf16, to 11 for the rest.
-      const double tolerance = info.dtype == DType::bf16 ? 5e-3 : 1e-3;
-      const int rows = small ? 70 : 1000, cols = small ? 512 : 4096;
+      const double tolerance = type == DType::bf16 ? 5e-3 : 1e-3;
+      const int rows = small ? 70 : 1300, cols = small ? 512 : 4096;
       checker.check(name, tolerance,
-                    [&](Arena& arena) { return multiply(arena, info.dtype, rows, cols, n); });
+                    [&](Arena& arena) { return multiply(arena, {type}, {rows}, cols, 0, n); });
     }
   }
+  for (const int n : {2, 130})
+    checker.check("matmul of three n=" + std::to_string(n), 5e-3, [&](Arena& arena) {
+      const std::vector<DType> types = {DType::bf16, DType::bf16, DType::q6_k};
+      return multiply(arena, types, {200, 20, 40}, 512, 0, n);
+    });
 }
 
 struct Attended {
   DType cache;
   int heads, kv_heads, head_dim;
   int context, rows;  // positions before the step, and in it
+  int window = 0;
+  float soft_cap = 0;
 };
 
 std::vector<float> attend(Arena& arena, const Attended& of) {
@@ -99,8 +127,8 @@ std::vector<float> attend(Arena& arena, const Attended& of) {
   device.ops().store(device.queue(), {cache.view, 0, k, v, kv_dim, kv_dim, &all, 1});
   const Span step{0, of.rows, of.context, cache.pages.data()};
   const float scale = 1.0f / std::sqrt(static_cast<float>(of.head_dim));
-  device.ops().attention(device.queue(),
-                         {cache.view, 0, q, q_dim, out, q_dim, of.heads, scale, 0, 0, &step, 1});
+  device.ops().attention(device.queue(), {cache.view, 0, q, q_dim, out, q_dim, of.heads, scale,
+                                          of.window, of.soft_cap, &step, 1});
   return arena.read(out, values(of.rows, q_dim));
 }
 
@@ -119,6 +147,44 @@ void check_attention(Checker& checker, bool small) {
                       tolerance, [&](Arena& arena) {
                         return attend(arena, {dtype, 8, 2, head_dim, context, rows});
                       });
+}
+
+// So many blocks that each walks all ranges, and what masks and caps do.
+void check_attention_more(Checker& checker, bool small) {
+  const int rows = small ? 256 : 700;
+  for (const DType type : {DType::f32, DType::f16})
+    checker.check(std::string("attention ") + info_of(type).name + " in many blocks", 1e-5,
+                  [&](Arena& arena) {
+                    return attend(arena, {type, 16, 16, 16, 20, rows});
+                  });
+  checker.check("attention under a window", 1e-5, [](Arena& arena) {
+    return attend(arena, {DType::f16, 4, 2, 32, 150, 20, 37});
+  });
+  checker.check("attention under a soft cap", 1e-5, [](Arena& arena) {
+    return attend(arena, {DType::f16, 4, 2, 32, 150, 20, 0, 2.0f});
+  });
+}
+
+// Whether the last row of a batch has the bits that it has alone.
+void check_bits(Job& job) {
+  const auto check = [&](const std::string& name, const std::vector<float>& batch,
+                         const std::vector<float>& alone) {
+    const bool same = std::memcmp(batch.data() + (batch.size() - alone.size()), alone.data(),
+                                  alone.size() * sizeof(float)) == 0;
+    if (same)
+      job.report.add("bits of " + name, {});
+    else
+      job.report.fail("bits of " + name, "they depend on the batch");
+  };
+  for (const DType type :
+       {DType::f32, DType::f16, DType::bf16, DType::q4_0, DType::q4_k, DType::q6_k, DType::q8_0})
+    for (const int n : {9, 40, 130}) {
+      Arena arena(job.device);
+      const int cols = job.small ? 512 : 4096;
+      check("matmul " + std::string(info_of(type).name) + " n=" + std::to_string(n),
+            multiply(arena, {type}, {70}, cols, 0, n),
+            multiply(arena, {type}, {70}, cols, n - 1, 1));
+    }
 }
 
 // Rows of `dim`, changed in place or read once.
@@ -152,6 +218,20 @@ void check_rows(Checker& checker) {
       device.ops().gate(device.queue(), {x, arena.floats(normals(2, k_size)), x, k_size, act});
       return arena.read(x, k_size);
     });
+  checker.check("add", 1e-6, [](Arena& arena) {
+    float* x = arena.floats(normals(1, k_size));
+    Device& device = arena.device();
+    device.ops().add(device.queue(), {x, arena.floats(normals(2, k_size)), k_size});
+    return arena.read(x, k_size);
+  });
+  checker.check("gather", 0, [](Arena& arena) {
+    float* out = arena.floats(k_size);
+    const std::vector<int32_t> rows = {4, 4, 0, 2, 1};
+    Device& device = arena.device();
+    device.ops().gather(device.queue(),
+                        {arena.floats(normals(1, k_size)), rows.data(), n, dim, out});
+    return arena.read(out, k_size);
+  });
   checker.check("embed q4_K", 1e-6, [](Arena& arena) {
     std::vector<uint8_t> memory;
     Weight table = random_weight(DType::q4_k, 300, dim, memory);
@@ -171,6 +251,8 @@ void check_operators(Job& job) {
   check_rows(checker);
   check_matmul(checker, job.small);
   check_attention(checker, job.small);
+  check_attention_more(checker, job.small);
+  check_bits(job);
 }
 
 }  // namespace millrace

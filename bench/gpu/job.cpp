@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 
@@ -30,24 +31,27 @@ void Report::add(const std::string& name, const std::vector<Value>& values) {
   }
   std::printf("\n");
   std::fflush(stdout);
-  rows_.push_back(json + "}");
+  line(json + "}");
 }
 
 void Report::fail(const std::string& name, const std::string& why) {
   ++failures_;
   std::printf("%-52s  FAILED: %s\n", name.c_str(), why.c_str());
-  rows_.push_back("{\"name\": \"" + name + "\", \"failed\": \"" + why + "\"}");
+  line("{\"name\": \"" + name + "\", \"failed\": \"" + why + "\"}");
 }
 
-bool Report::write(const std::string& path, const DeviceInfo& device) const {
-  std::FILE* file = std::fopen(path.c_str(), "w");
-  if (!file) return false;
-  std::fprintf(file, "{\"device\": \"%s\",\n \"memory_bytes\": %zu,\n \"rows\": [\n",
-               device.hardware.c_str(), device.memory_bytes);
-  for (size_t i = 0; i < rows_.size(); ++i)
-    std::fprintf(file, "  %s%s\n", rows_[i].c_str(), i + 1 < rows_.size() ? "," : "");
-  std::fprintf(file, " ]}\n");
-  return std::fclose(file) == 0;
+bool Report::open(const std::string& path, const DeviceInfo& device) {
+  file_.reset(std::fopen(path.c_str(), "w"), [](std::FILE* file) {
+    if (file) std::fclose(file);
+  });
+  if (file_) line("{\"device\": \"" + device.hardware + "\"}");
+  return file_ != nullptr;
+}
+
+void Report::line(const std::string& json) {
+  if (!file_) return;
+  std::fprintf(file_.get(), "%s\n", json.c_str());
+  std::fflush(file_.get());
 }
 
 void* Arena::bytes(size_t size_bytes, const void* from) {
@@ -171,16 +175,16 @@ int main(int argc, char** argv) {
               static_cast<double>(info.memory_bytes) / 1e9,
               static_cast<double>(info.free_bytes) / 1e9);
   Job job{**device, small, {}};
+  if (!out.empty() && !job.report.open(out, info)) {
+    std::fprintf(stderr, "gpu-job: cannot write %s\n", out.c_str());
+    return 1;
+  }
   const auto wanted = [&](const char* part) {
     return parts.empty() || parts.find(part) != std::string::npos;
   };
   if (wanted("checks")) check_operators(job);
   if (wanted("operators")) time_operators(job);
   if (wanted("models")) time_models(job);
-  if (!out.empty() && !job.report.write(out, info)) {
-    std::fprintf(stderr, "gpu-job: cannot write %s\n", out.c_str());
-    return 1;
-  }
   std::printf("%d failed\n", job.report.failures());
   return job.report.failures() > 0 ? 1 : 0;
 }

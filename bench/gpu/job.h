@@ -4,7 +4,9 @@
 // keeps it short and times mean nothing.
 // Threads: one.
 
+#include <cstdio>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,20 +14,23 @@
 
 namespace millrace {
 
-// Rows of the result: printed as they come, kept as JSON.
+// Rows of the result: printed, and written as lines of JSON, as they come.
 class Report {
  public:
   struct Value {
     const char* name;  // with its unit: "us", "GB_s"
     double value;
   };
+  // To this file as well.
+  bool open(const std::string& path, const DeviceInfo& device);
   void add(const std::string& name, const std::vector<Value>& values);
   void fail(const std::string& name, const std::string& why);
   int failures() const { return failures_; }
-  bool write(const std::string& path, const DeviceInfo& device) const;
 
  private:
-  std::vector<std::string> rows_;
+  void line(const std::string& json);
+
+  std::shared_ptr<std::FILE> file_;
   int failures_ = 0;
 };
 
@@ -73,7 +78,8 @@ Cache make_cache(Arena& arena, const KvShape& shape, int batch, int context);
 
 void must(const Status& status);
 
-// Median seconds of one call of `body`, which only enqueues.
+// Median seconds of one call of `body`, over calls that are only waited for together unless it
+// waits.
 double seconds_of(Device& device, const std::function<void()>& body);
 
 void check_operators(Job& job);

@@ -3,7 +3,7 @@
 // copied to the host as they are there until the sampler lives on the device; `forward_ms` leaves
 // that out.
 
-#include <chrono>
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -134,14 +134,15 @@ struct Bench {
   const Config& config;
   const Weights& weights;
   size_t weight_bytes;
-  int context;
 
   void run(const char* what, int batch, int before, int rows) {
     Device& device = job.device;
     Arena arena(device);
     const KvShape kv{shape.layers, shape.kv_heads, shape.head_dim, 32, DType::f16};
     const Cache cache = make_cache(arena, kv, batch, before + rows);
-    auto workspace = Workspace::create(config, device, batch * rows, batch);
+    constexpr int k_filled_at_once = 512;
+    auto workspace =
+        Workspace::create(config, device, std::max(batch * rows, k_filled_at_once), batch);
     must(workspace.status());
     fill(cache, batch, before, **workspace);
     const Step step(cache, batch, before, rows, shape.vocabulary);
@@ -187,7 +188,7 @@ void time_model(Job& job, const Shape& shape, const std::vector<int>& batches, i
   WeightMaker make(arena);
   const Config config = config_of(shape);
   const Weights weights = make_weights(make, arena, shape, config);
-  Bench bench{job, shape, config, weights, make.total_bytes(), context};
+  Bench bench{job, shape, config, weights, make.total_bytes()};
   for (const int batch : batches) bench.run("decode", batch, context, 1);
   bench.run("prefill", 1, 0, context);
   if (prompts > 1) bench.run("prefill", prompts, 0, context);

@@ -2,7 +2,7 @@
 // GB/s of weights, caches and activations, TFLOP/s where there is arithmetic to speak of.
 // Weights rotate through copies that together exceed the cache of any device.
 
-#include <cmath>
+#include <algorithm>
 
 #include "job.h"
 

@@ -15,15 +15,15 @@ nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limi
   tee "$out/device.csv"
 
 note probe
-"$probe" >"$out/probe.txt" || failed=1
+timeout 20 "$probe" >"$out/probe.txt" || failed=1
 
 note numerics
-timeout 120 "$job" "$library" checks --out "$out/checks.json" || failed=1
+timeout 90 "$job" "$library" checks --out "$out/checks.jsonl" || failed=1
 
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
     note "$tool"
-    timeout 120 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+    timeout 60 compute-sanitizer --tool "$tool" --error-exitcode 9 \
       "$job" "$library" --small checks >"$out/$tool.txt" 2>&1 || failed=1
     tail -3 "$out/$tool.txt"
   done
@@ -32,14 +32,14 @@ else
 fi
 
 note operators
-timeout 150 "$job" "$library" operators --out "$out/operators.json" || failed=1
+timeout 100 "$job" "$library" operators --out "$out/operators.jsonl" || failed=1
 if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
   note peer
-  timeout 90 python3 "$here/peer.py" --out "$out/peer.json" || failed=1
+  timeout 60 python3 "$here/peer.py" --out "$out/peer.json" || failed=1
 else
   note "peer: skipped, no PyTorch with a device"
 fi
 
 note models
-timeout 180 "$job" "$library" models --out "$out/models.json" || failed=1
+timeout 180 "$job" "$library" models --out "$out/models.jsonl" || failed=1
 exit $failed

@@ -3,7 +3,7 @@
 import type { Command } from 'commander'
 import { call, MillraceError } from '../errors.js'
 import { Model, type ModelInfo, nativeOf } from '../model.js'
-import { native } from '../native.js'
+import { type NativeDevice, native } from '../native.js'
 import { bytes, count, integer, modelArgument, table } from './arguments.js'
 
 interface InspectOptions {
@@ -69,6 +69,9 @@ async function openAny(source: string): Promise<Model> {
   }
 }
 
+const threadsOf = ({ name, threads }: NativeDevice): string =>
+  name === 'cpu' ? `, ${threads} threads` : ''
+
 async function inspect(source: string, options: InspectOptions): Promise<void> {
   await using model = await openAny(source)
   const { info } = model
@@ -95,7 +98,7 @@ async function inspect(source: string, options: InspectOptions): Promise<void> {
   for (const device of devices) {
     const verdict = memory.total <= device.freeBytes ? 'fits' : 'does not fit'
     console.log(
-      `\n${device.name} (${device.hardware}, ${device.ops}, ${device.threads} threads): ` +
+      `\n${device.name} (${device.hardware}, ${device.ops}${threadsOf(device)}): ` +
         `${bytes(device.freeBytes)} free of ${bytes(device.memoryBytes)}: ${verdict}`,
     )
   }

@@ -1,5 +1,6 @@
 #include "engine/runner.h"
 
+#include <cmath>
 #include <cstdlib>
 #include <new>
 
@@ -20,7 +21,8 @@ Result<std::unique_ptr<Runner>> Runner::open(std::shared_ptr<const Model> model,
   };
   if (options.device != "auto") return on(options.device.c_str());
   // A table of the CPU that is named is wanted.
-  if (std::getenv("MILLRACE_OPS") != nullptr) return on("cpu");
+  const char* table = std::getenv("MILLRACE_OPS");
+  if (table && *table) return on("cpu");
   auto on_gpu = on("cuda");
   if (on_gpu.ok()) return on_gpu;
   auto on_cpu = on("cpu");
@@ -45,6 +47,7 @@ Result<std::unique_ptr<Runner>> Runner::open_on(std::shared_ptr<Device> device,
   if (!device->shares_host_memory()) {
     const size_t size_bytes = sizeof(float) * static_cast<size_t>(options.max_outputs) *
                               static_cast<size_t>(config.vocab_size);
+    runner->workspace_bytes_ += size_bytes;
     runner->host_logits_ = host_memory(size_bytes);
     if (!runner->host_logits_)
       return error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for the logits of a step",
@@ -58,9 +61,26 @@ Result<std::unique_ptr<Runner>> Runner::open_on(std::shared_ptr<Device> device,
   auto cache = device->alloc(size->size_bytes(), "the KV cache");
   TRY(cache);
   runner->cache_ = *cache;
+  if (!device->shares_host_memory()) TRY(runner->try_step(*model));
   runner->scratch_.resize(static_cast<size_t>(device->queue().pool().size()));
   runner->model_ = std::move(model);
   return runner;
+}
+
+// One token, so that what breaks at the first step breaks here, where "auto" can take the CPU.
+Status Runner::try_step(const Model& model) {
+  const int32_t token = 0, position = 0, row = 0, page = 0;
+  const Span span{0, 1, 0, &page};
+  const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
+  TRY(forward(model.config(), *weights_, *device_, view, {&token, &position, 1, &span, 1, &row, 1},
+              *workspace_));
+  auto logits = this->logits(model.config(), 1);
+  TRY(logits);
+  for (int i = 0; i < model.config().vocab_size; ++i)
+    if (!std::isfinite((*logits)[i]))
+      return error(ErrorCode::device, "Expected finite logits of a first step but %s gave %g",
+                   device_->info().name.c_str(), static_cast<double>((*logits)[i]));
+  return {};
 }
 
 Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
@@ -75,7 +95,7 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
   const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
   TRY(forward(model_->config(), *weights_, *device_, view, step, *workspace_));
   TRY(device_->finish());
-  auto logits = this->logits(n_outputs);
+  auto logits = this->logits(model_->config(), n_outputs);
   TRY(logits);
   draws.resize(batch.outputs.size());
   const size_t width = static_cast<size_t>(model_->config().vocab_size);
@@ -90,11 +110,11 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
 }
 
 // The step's rows of logits where the host reads them.
-Result<float*> Runner::logits(int n_outputs) {
+Result<float*> Runner::logits(const Config& config, int n_outputs) {
   if (device_->shares_host_memory()) return workspace_->logits;
   auto* host = static_cast<float*>(host_logits_.get());
-  const size_t size_bytes = sizeof(float) * static_cast<size_t>(n_outputs) *
-                            static_cast<size_t>(model_->config().vocab_size);
+  const size_t size_bytes =
+      sizeof(float) * static_cast<size_t>(n_outputs) * static_cast<size_t>(config.vocab_size);
   if (n_outputs > 0) TRY(device_->copy_out(host, workspace_->logits, size_bytes));
   return host;
 }

@@ -45,7 +45,8 @@ class Runner {
   static Result<std::unique_ptr<Runner>> open_on(std::shared_ptr<Device> device,
                                                  std::shared_ptr<const Model> model,
                                                  const RunnerOptions& options);
-  Result<float*> logits(int n_outputs);
+  Status try_step(const Model& model);
+  Result<float*> logits(const Config& config, int n_outputs);
   void sample(const BatchOutput& output, float* logits, Scratch& scratch, Draw& draw) const;
 
   std::shared_ptr<const Model> model_;

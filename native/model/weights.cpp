@@ -20,7 +20,7 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 // below stays a list.
 class Loader {
   static constexpr size_t k_block_bytes = size_t{32} << 20;
-  static constexpr size_t k_alignment = 256;  // what the pickiest device wants
+  static constexpr size_t k_alignment = 64;  // as Device::alloc
 
  public:
   Loader(const ModelFile& file, Device& device, const LoadHooks& hooks, int n_tensors)

@@ -11,7 +11,8 @@
 namespace millrace {
 
 // Opens "cpu", "cuda" (the first one) or "cuda:<index>" with so many threads of the host (0: as
-// many as there are cores). Of CUDA, an error with code unsupported says why there is none.
+// many as there are cores). Unsupported without a library or a driver, not-found without that
+// device.
 Result<std::shared_ptr<Device>> open_device(const std::string& name, int threads);
 
 // What can be opened, "cpu" last; and where there is no CUDA device, why.

@@ -90,8 +90,10 @@ class PluginDevice : public Device {
   Result<Buffer> alloc(size_t size_bytes, const char* what) override {
     void* memory =
         allocation_refused() ? nullptr : opened_->plugin->alloc(opened_->device, size_bytes);
-    if (!memory)
+    if (!memory) {
+      TRY(finish());  // a lost device refuses too
       return error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for %s", size_bytes, what);
+    }
     const auto release = [opened = opened_](void* p) {
       opened->plugin->release(opened->device, p);
     };

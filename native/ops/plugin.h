@@ -1,10 +1,10 @@
 #pragma once
 // The C border to a device library that is built apart and loaded when present: one exported
-// function that gives a table of functions. Built together with the addon and refused when it was
-// not: `size_bytes` and `layout` must match. Functions do not throw; what can fail returns an
-// ErrorCode as int and puts a message in the caller's buffer. Operators return nothing: the first
-// error is kept by the device and reported by finish, as in ops.h.
-// Threads: as device.h says of Device.
+// function that gives a table of functions. Built from the same sources as the addon; what differs
+// in the sizes of anything that crosses is refused (`size_bytes` and `layout`). Functions do not
+// throw; what can fail returns an ErrorCode as int and puts a message in the caller's buffer.
+// Operators return nothing: the first error is kept by the device and reported by finish, as in
+// ops.h. Threads: as device.h says of Device.
 
 #include <cstddef>
 #include <cstdint>

@@ -27,12 +27,14 @@ describe.skipIf(!existsSync(job) || !existsSync(library))('the GPU job', () => {
     const out = join(mkdtempSync(join(tmpdir(), 'millrace-job-')), 'job.json')
     const { stdout } = await run(job, [library, '--small', '--out', out])
     expect(stdout).toMatch(/\n0 failed\n$/)
-    const { rows } = JSON.parse(readFileSync(out, 'utf8')) as { rows: Row[] }
+    const lines = readFileSync(out, 'utf8').trim().split('\n')
+    const rows = lines.slice(1).map((line) => JSON.parse(line) as Row)
     const named = (start: string) => rows.filter(({ name }) => name.startsWith(start))
     for (const { name } of ops.matmulTypes()) {
       expect(named(`check matmul ${name} `)).not.toEqual([])
     }
     expect(named('check').every(({ error }) => (error ?? 1) < 0.01)).toBe(true)
+    expect(named('bits')).toHaveLength(21)
     expect(named('attention').every(({ us }) => (us ?? 0) > 0)).toBe(true)
     expect(named('decode').every(({ tokens_s }) => (tokens_s ?? 0) > 0)).toBe(true)
     expect(named('prefill')).toHaveLength(2)

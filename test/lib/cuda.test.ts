@@ -13,7 +13,12 @@ import { codeOf } from '../support/story.js'
 const library = join(buildFolder, 'libmillrace-cuda-host.so')
 const options: EngineOptions = { threads: 1, cacheTokens: 512, maxSequences: 4, stepTokens: 16 }
 const prompts = [[1, 300, 17], Array.from({ length: 70 }, (_, i) => 200 + i), [1, 5, 5, 400]]
-const variables = ['MILLRACE_CUDA_LIBRARY', 'MILLRACE_LOSE_DEVICE_AFTER', 'MILLRACE_OPS'] as const
+const variables = [
+  'MILLRACE_CUDA_LIBRARY',
+  'MILLRACE_DEVICE_BYTES',
+  'MILLRACE_LOSE_DEVICE_AFTER',
+  'MILLRACE_OPS',
+]
 const before = variables.map((name) => process.env[name])
 
 function restore(): void {
@@ -76,7 +81,7 @@ describe.skipIf(!existsSync(library))('an engine on the device library', () => {
     await using engine = await Engine.open(model, options)
     expect(engine.stats()).toMatchObject({ device: 'cuda:0' })
     expect(engine.stats().whyNoGpu).toBeUndefined()
-    expect(native.devices().devices.map(({ name }) => name)).toEqual(['cuda:0', 'cpu'])
+    expect(native.devices().devices.map(({ name }) => name)).toEqual(['cuda:0', 'cuda:1', 'cpu'])
   })
 
   it.each([
@@ -95,6 +100,48 @@ describe.skipIf(!existsSync(library))('an engine on the device library', () => {
     expect(engine.stats().device).toBe('cpu')
     expect(engine.stats().whyNoGpu).toMatch(why)
     expect(native.devices().whyNoGpu).toMatch(why)
+  })
+
+  it('runs on the second device, too', async () => {
+    useLibrary()
+    await using first = await Engine.open(model, { ...options, device: 'cuda' })
+    await using second = await Engine.open(model, { ...options, device: 'cuda:1' })
+    expect(second.stats().device).toBe('cuda:1')
+    const answers = [first, second].map((engine) => answer(engine, prompts[0] ?? []))
+    const [a, b] = await Promise.all(answers)
+    expect(a).toEqual(b)
+  })
+
+  it.each([0, 100_000, 400_000])(
+    '"auto" takes the CPU where a device has %i bytes',
+    async (bytes) => {
+      useLibrary()
+      process.env.MILLRACE_DEVICE_BYTES = String(bytes)
+      expect(await codeOf(() => Engine.open(model, { ...options, device: 'cuda' }))).toBe(
+        'out-of-memory',
+      )
+      await using engine = await Engine.open(model, options)
+      expect(engine.stats().device).toBe('cpu')
+      expect(engine.stats().whyNoGpu).toMatch(/^cannot allocate \d+ bytes for /)
+      expect(await answer(engine, prompts[0] ?? [])).toHaveLength(5)
+    },
+  )
+
+  it.each([
+    ['reference', 'cpu'],
+    ['', 'cuda:0'],
+  ])('with MILLRACE_OPS "%s", "auto" takes %s', async (table, device) => {
+    useLibrary()
+    process.env.MILLRACE_OPS = table
+    await using engine = await Engine.open(model, options)
+    expect(engine.stats().device).toBe(device)
+  })
+
+  it('"auto" takes the CPU where the device fails at its first step', async () => {
+    useLibrary()
+    process.env.MILLRACE_LOSE_DEVICE_AFTER = '1' // the weights are there by then
+    await using engine = await Engine.open(model, options)
+    expect(engine.stats()).toMatchObject({ device: 'cpu', whyNoGpu: 'the device was lost' })
   })
 
   it('refuses a device that is not there', async () => {

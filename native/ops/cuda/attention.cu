@@ -72,7 +72,7 @@ __device__ __forceinline__ void add_chunk(const AttentionArgs& args, const Line&
   const bool seen =
       mine <= line.position && (args.window == 0 || mine > line.position - args.window);
   float score = 0;
-  for (int d = 0; d < dim; ++d) score += line.query[d] * keys[lane * padded(dim) + d];
+  for (int d = 0; d < dim; ++d) score = fmaf(line.query[d], keys[lane * padded(dim) + d], score);
   score *= args.scale;
   if (args.soft_cap > 0) score = args.soft_cap * tanhf(score / args.soft_cap);
   if (!seen) score = -INFINITY;
@@ -80,7 +80,7 @@ __device__ __forceinline__ void add_chunk(const AttentionArgs& args, const Line&
   if (max == -INFINITY) return;  // the same for all lanes
   const float weight = exponential(score - max);
   const float kept = exponential(sum.max - max);
-  sum.total = sum.total * kept + sum_of_warp(weight);
+  sum.total = fmaf(sum.total, kept, sum_of_warp(weight));
   sum.max = max;
 #pragma unroll
   for (int i = 0; i < n_values; ++i) sum.values[i] *= kept;
@@ -89,7 +89,7 @@ __device__ __forceinline__ void add_chunk(const AttentionArgs& args, const Line&
 #pragma unroll
     for (int i = 0; i < n_values; ++i) {
       const int d = i * k_warp + lane;
-      if (d < dim) sum.values[i] += w * values[j * padded(dim) + d];
+      if (d < dim) sum.values[i] = fmaf(w, values[j * padded(dim) + d], sum.values[i]);
     }
   }
 }
@@ -194,13 +194,17 @@ void attention(Stream& stream, const AttentionArgs& args) {
   params.args = args;
   params.plan = plan;
   params.group = group;
-  params.split = plan.n_ranges > 1 && n_blocks < k_many_blocks;
-  if (params.split) {
-    const size_t floats = n_blocks * static_cast<size_t>(plan.n_ranges) * k_lines *
+  // To split is faster and needs memory; without it a block walks all ranges to the same bits.
+  if (plan.n_ranges > 1 && n_blocks < k_many_blocks) {
+    const size_t floats = static_cast<size_t>(plan.all_ranges) *
+                          static_cast<size_t>(shape.kv_heads) * k_lines *
                           static_cast<size_t>(2 + shape.head_dim);
-    params.partials = static_cast<float*>(stream.workspace(floats * sizeof(float)));
+    params.partials = static_cast<float*>(stream.try_workspace(floats * sizeof(float)));
+    params.split = params.partials != nullptr;
+  }
+  if (params.split) {
     params.counters = stream.counters(n_blocks);
-    if (!params.partials || !params.counters) return;
+    if (!params.counters) return;
   }
   const AttentionLaunch how = launch_for(shape);
   launch(stream, how.kernel, {plan.n_tiles, shape.kv_heads, params.split ? plan.n_ranges : 1},

@@ -16,7 +16,7 @@ namespace millrace::cuda {
 struct AttentionParams {
   AttentionArgs args;
   AttentionPlan plan;
-  float* partials;     // [tiles, kv_heads, ranges, k_lines, 2 + head_dim]: max, sum, values
+  float* partials;     // [ranges of all tiles, kv_heads, k_lines, 2 + head_dim]: max, sum, values
   unsigned* counters;  // [tiles, kv_heads]
   int group;           // query heads per kv head
   bool split;          // one block per range
@@ -59,16 +59,17 @@ __device__ __forceinline__ void write_out(const View& view, int line, const Sum<
   }
 }
 
-__device__ __forceinline__ float* partial_of(const AttentionParams& params, int range, int line) {
-  const int64_t tile = static_cast<int64_t>(blockIdx.x) * gridDim.y + blockIdx.y;
-  return params.partials + ((tile * params.plan.n_ranges + range) * k_lines + line) *
-                               (2 + params.args.cache.shape.head_dim);
+__device__ __forceinline__ float* partial_of(const View& view, int range, int line) {
+  const KvShape& shape = view.params.args.cache.shape;
+  const int64_t place =
+      static_cast<int64_t>(view.tile.first_range + range) * shape.kv_heads + view.kv_head;
+  return view.params.partials + (place * k_lines + line) * (2 + shape.head_dim);
 }
 
 template <int n_values>
 __device__ __forceinline__ void write_partial(const View& view, int line,
                                               const Sum<n_values>& sum) {
-  float* part = partial_of(view.params, static_cast<int>(blockIdx.z), line);
+  float* part = partial_of(view, static_cast<int>(blockIdx.z), line);
   if (lane_of_thread() == 0) {
     part[0] = sum.max;
     part[1] = sum.total;
@@ -99,7 +100,7 @@ __device__ __forceinline__ void join_partials(const View& view, int line) {
   const int dim = view.params.args.cache.shape.head_dim;
   Sum<n_values> all;
   for (int range = 0; range < view.tile.n_ranges; ++range) {
-    const float* from = partial_of(view.params, range, line);
+    const float* from = partial_of(view, range, line);
     Sum<n_values> part;
     part.max = from[0];
     part.total = from[1];

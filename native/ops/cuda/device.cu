@@ -22,6 +22,13 @@ int count(char* message, size_t message_bytes, int* count) {
   return report(found.status(), message, message_bytes);
 }
 
+// What a call does on the device of its stream.
+template <class F>
+auto on(void* device, const F& body) {
+  const Stream::Current current(stream_of(device));
+  return body(stream_of(device));
+}
+
 int open(int index, void** device, char* message, size_t message_bytes) {
   auto stream = Stream::open(index);
   if (stream.ok()) *device = stream->release();
@@ -31,6 +38,7 @@ int open(int index, void** device, char* message, size_t message_bytes) {
 void close(void* device) { std::unique_ptr<Stream>(&stream_of(device)).reset(); }
 
 void info(void* device, PluginInfo* info) {
+  const Stream::Current current(stream_of(device));
   const DeviceFacts facts = stream_of(device).facts();
   std::snprintf(info->name, sizeof info->name, "%s", facts.name.c_str());
   std::snprintf(info->platform, sizeof info->platform, "%s", facts.platform.c_str());
@@ -38,24 +46,30 @@ void info(void* device, PluginInfo* info) {
   info->free_bytes = stream_of(device).free_bytes();
 }
 
-void* alloc(void* device, size_t size_bytes) { return stream_of(device).alloc(size_bytes); }
-void release(void* device, void* memory) { stream_of(device).release(memory); }
+void* alloc(void* device, size_t size_bytes) {
+  return on(device, [&](Stream& stream) { return stream.alloc(size_bytes); });
+}
+void release(void* device, void* memory) {
+  on(device, [&](Stream& stream) { stream.release(memory); });
+}
 
 int copy_in(void* device, void* to, const void* from, size_t size_bytes, char* message,
             size_t message_bytes) {
-  return report(stream_of(device).copy_in(to, from, size_bytes), message, message_bytes);
+  const auto copy = [&](Stream& stream) { return stream.copy_in(to, from, size_bytes); };
+  return report(on(device, copy), message, message_bytes);
 }
 int copy_out(void* device, void* to, const void* from, size_t size_bytes, char* message,
              size_t message_bytes) {
-  return report(stream_of(device).copy_out(to, from, size_bytes), message, message_bytes);
+  const auto copy = [&](Stream& stream) { return stream.copy_out(to, from, size_bytes); };
+  return report(on(device, copy), message, message_bytes);
 }
 int finish(void* device, char* message, size_t message_bytes) {
-  return report(stream_of(device).finish(), message, message_bytes);
+  return report(on(device, [](Stream& stream) { return stream.finish(); }), message, message_bytes);
 }
 
 template <auto operation, class Args>
 void run(void* device, const Args& args) {
-  operation(stream_of(device), args);
+  on(device, [&](Stream& stream) { operation(stream, args); });
 }
 
 constexpr Plugin k_plugin = {

@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(k_threads)
   for (int i = lane_of_thread(); i < weight.cols; i += k_warp) {
     const float value = w[i];
     for (int t = 0; t < k_float_tokens; ++t)
-      if (t < count) sums[t] += value * params.x[(first + t) * params.x_stride + i];
+      if (t < count) sums[t] = fmaf(value, params.x[(first + t) * params.x_stride + i], sums[t]);
   }
   for (int t = 0; t < k_float_tokens; ++t) {
     const float sum = sum_of_warp(sums[t]);

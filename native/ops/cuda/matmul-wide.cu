@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(k_threads, 1)
 
 }  // namespace
 
-bool can_be_wide(Stream& stream) { return stream.facts().shared_bytes >= k_shared_bytes; }
+bool can_be_wide(Stream& stream) { return stream.shared_bytes() >= k_shared_bytes; }
 
 void launch_wide(Stream& stream, const MatmulParams& params, bool bf16) {
   const int blocks =

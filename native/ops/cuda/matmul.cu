@@ -84,7 +84,7 @@ __device__ __forceinline__ void take_offset(const MatmulParams& params, const Ha
   const int token = at.first_token + group * k_group + lane_of_thread() % 4 * 2;
   const TokenSums of_x = sums_of_x<sub>(params, at.tile, at.half * (k_columns / 2) + column, token);
 #pragma unroll
-  for (int i = 0; i < 4; ++i) sum[i] -= scale[i / 2].offset * of_x.of[i % 2];
+  for (int i = 0; i < 4; ++i) sum[i] = fmaf(-scale[i / 2].offset, of_x.of[i % 2], sum[i]);
 }
 
 template <class Form, bool bf16, int bands, int groups>
@@ -130,7 +130,7 @@ __device__ __forceinline__ void multiply_half(const MatmulParams& params, const 
           multiply<bf16>(part, a[m][s], b[2 * s], b[2 * s + 1]);
           if constexpr (subs == 1) multiply<bf16>(part, a[m][1], b[2], b[3]);
 #pragma unroll
-          for (int i = 0; i < 4; ++i) sum[i] += scale[m][s][i / 2].scale * part[i];
+          for (int i = 0; i < 4; ++i) sum[i] = fmaf(scale[m][s][i / 2].scale, part[i], sum[i]);
           if constexpr (packing.offset)
             take_offset<packing.sub>(params, at, s * packing.sub, g, scale[m][s], sum);
         }
@@ -238,7 +238,7 @@ void launch_for_batch(Stream& stream, const MatmulParams& params) {
   if (params.n <= 8) return launch_shape<Form, bf16, 1, 1>(stream, params);
   if (params.n <= 16) return launch_shape<Form, bf16, 1, 2>(stream, params);
   if constexpr (wide)
-    if (params.n > 64 && stream.facts().shared_bytes >= shared_bytes<2, 8>())
+    if (params.n > 64 && stream.shared_bytes() >= shared_bytes<2, 8>())
       return launch_shape<Form, bf16, 2, 8>(stream, params);
   launch_shape<Form, bf16, bands, 4>(stream, params);
 }
@@ -270,7 +270,9 @@ int multiply_alike(Stream& stream, const MatmulArgs& args, int first, Prepared& 
   params.n = args.n;
   params.tiles = divide_up(one.cols, k_columns);
   params.bf16_scales = one.dtype == DType::mxfp4;
-  for (int i = first; i < args.count && args.products[i].weight.dtype == one.dtype; ++i) {
+  for (int i = first; i < args.count && args.products[i].weight.dtype == one.dtype &&
+                      args.products[i].weight.layout == one.layout;
+       ++i) {
     const Product& product = args.products[i];
     params.outputs[params.n_outputs++] = {
         static_cast<const char*>(product.weight.data), product.bias, product.out,

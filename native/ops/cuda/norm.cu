@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(k_threads) norm_kernel(const __grid_constant__
       value += args.add[row + i];
       x[i] = value;
     }
-    squares += value * value;
+    squares = fmaf(value, value, squares);
   }
   const float mean = sum_of_block<k_warps>(squares, parts) / static_cast<float>(args.dim);
   const float scale = reciprocal_root(mean + args.eps);

@@ -37,7 +37,9 @@ const AttentionPlan& Step::attention(Stream& stream, const Spans& spans, int gro
       const int n_lines = std::min(k_lines, span.n_rows * group - line);
       const int end = span.first_position + (line + n_lines - 1) / group + 1;
       const int n_ranges = divide_up(end, k_range);
-      tiles.push_back({span.first_row, span.first_position, line, n_lines, first_page, n_ranges});
+      tiles.push_back({span.first_row, span.first_position, line, n_lines, first_page, n_ranges,
+                       attention_.all_ranges});
+      attention_.all_ranges += n_ranges;
       attention_.n_ranges = std::max(attention_.n_ranges, n_ranges);
     }
   }

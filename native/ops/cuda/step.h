@@ -25,8 +25,9 @@ struct Tile {
   int32_t first_position;  // of the span
   int32_t first_line;      // of the tile, in the span
   int32_t n_lines;
-  int32_t first_page;  // of the span, in the page table
-  int32_t n_ranges;    // that its last line sees
+  int32_t first_page;   // of the span, in the page table
+  int32_t n_ranges;     // that its last line sees
+  int32_t first_range;  // of all tiles' ranges, one after another
 };
 
 // In device memory, as long as the step lasts.
@@ -34,7 +35,8 @@ struct AttentionPlan {
   const Tile* tiles = nullptr;  // null after an error, or when there is nothing to do
   const int32_t* pages = nullptr;
   int n_tiles = 0;
-  int n_ranges = 0;  // of the longest tile
+  int n_ranges = 0;    // of the longest tile
+  int all_ranges = 0;  // of all tiles
 };
 
 // Where one row of the batch goes.

@@ -66,10 +66,16 @@ bool passed(Stream& stream, cudaError_t code, const char* what) {
   return code == cudaSuccess;
 }
 
+Stream::Current::Current(const Stream& stream) {
+  cudaGetDevice(&before_);
+  if (before_ != stream.state_->index) cudaSetDevice(stream.state_->index);
+}
+Stream::Current::~Current() { cudaSetDevice(before_); }
+
 Stream::Stream() : state_(std::make_unique<State>()) {}
 
 Stream::~Stream() {
-  cudaSetDevice(state_->index);
+  const Current current(*this);
   if (state_->handle) cudaStreamSynchronize(state_->handle);
   cudaFree(state_->workspace);
   cudaFree(state_->counters);
@@ -81,7 +87,7 @@ Result<int> Stream::count() {
   int found = 0;
   const cudaError_t code = cudaGetDeviceCount(&found);
   if (code == cudaErrorInsufficientDriver)
-    return error(ErrorCode::unsupported, "no NVIDIA driver that CUDA %d.%d can use (580 or later)",
+    return error(ErrorCode::unsupported, "no NVIDIA driver that CUDA %d.%d can use",
                  CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
   if (code == cudaErrorNoDevice)
     return error(ErrorCode::unsupported, "no NVIDIA device on this machine");
@@ -98,7 +104,7 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
   std::unique_ptr<Stream> stream(new Stream());
   State& state = *stream->state_;
   state.index = device_index;
-  TRY(status_of_call(cudaSetDevice(device_index), "choosing the device"));
+  const Current current(*stream);
   TRY(status_of_call(cudaGetDeviceProperties(&state.properties, device_index),
                      "asking the device for its properties"));
   constexpr int k_least_major = 8;
@@ -120,19 +126,18 @@ DeviceFacts Stream::facts() const {
                    std::to_string(CUDART_VERSION % 1000 / 10) + ", compute capability " +
                    std::to_string(properties.major) + "." + std::to_string(properties.minor);
   facts.memory_bytes = properties.totalGlobalMem;
-  facts.shared_bytes = properties.sharedMemPerBlockOptin;
   return facts;
 }
 
+size_t Stream::shared_bytes() const { return state_->properties.sharedMemPerBlockOptin; }
+
 size_t Stream::free_bytes() const {
   size_t free = 0, total = 0;
-  cudaSetDevice(state_->index);
   return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
 }
 
 void* Stream::alloc(size_t size_bytes) {
   void* memory = nullptr;
-  cudaSetDevice(state_->index);
   if (cudaMalloc(&memory, size_bytes ? size_bytes : k_alignment) != cudaSuccess) {
     cudaGetLastError();  // a refusal is not kept for the next call
     return nullptr;
@@ -188,14 +193,21 @@ const void* Stream::stage(const void* from, size_t size_bytes) {
 Step& Stream::step() { return state_->step; }
 
 void* Stream::workspace(size_t size_bytes) {
+  void* memory = try_workspace(size_bytes);
+  if (!memory)
+    fail(error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for a kernel's workspace",
+               size_bytes));
+  return memory;
+}
+
+void* Stream::try_workspace(size_t size_bytes) {
   State& state = *state_;
   if (size_bytes <= state.workspace_bytes) return state.workspace;
   cudaFree(state.workspace);  // waits for what uses it
-  state.workspace = alloc(size_bytes + size_bytes / 4);
-  state.workspace_bytes = state.workspace ? size_bytes + size_bytes / 4 : 0;
-  if (!state.workspace)
-    fail(error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for a kernel's workspace",
-               size_bytes));
+  size_t wanted = size_bytes + size_bytes / 4;
+  state.workspace = alloc(wanted);
+  if (!state.workspace) state.workspace = alloc(wanted = size_bytes);
+  state.workspace_bytes = state.workspace ? wanted : 0;
   return state.workspace;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 // One device's memory and its one queue of kernels and copies. stream.cu implements it over the
 // CUDA runtime, host/stream.cpp over the runner of kernels.
-// Threads: one at a time; release() by any thread.
+// Threads: one at a time; release() by any thread. All but open() and count() under a Current.
 
 #include <memory>
 #include <string>
@@ -15,16 +15,28 @@ struct DeviceFacts {
   std::string name;      // "NVIDIA H200"
   std::string platform;  // "cuda 13.0, compute capability 9.0"
   size_t memory_bytes = 0;
-  size_t shared_bytes = 0;  // that one block may have
 };
 
 class Stream {
  public:
+  // Makes a stream's device the calling thread's own, and gives back the one before.
+  class Current {
+   public:
+    explicit Current(const Stream& stream);
+    ~Current();
+    Current(const Current&) = delete;
+    Current& operator=(const Current&) = delete;
+
+   private:
+    int before_ = 0;
+  };
+
   static Result<int> count();  // devices of this machine; an error says why there are none
   static Result<std::unique_ptr<Stream>> open(int device_index);
   ~Stream();
 
   DeviceFacts facts() const;
+  size_t shared_bytes() const;     // that one block may have
   size_t free_bytes() const;       // as seen when asked
   void* alloc(size_t size_bytes);  // zeroed, 256-byte aligned; null when refused
   void release(void* memory);
@@ -37,8 +49,9 @@ class Stream {
   const void* stage(const void* from, size_t size_bytes);
   Step& step();
   // Device memory of one operator; the next operator may overwrite it. Null when refused, with the
-  // error recorded.
+  // error recorded; try_workspace records none.
   void* workspace(size_t size_bytes);
+  void* try_workspace(size_t size_bytes);
   // Counters that are zero whenever no kernel runs: who counts sets them back.
   unsigned* counters(size_t count);
 

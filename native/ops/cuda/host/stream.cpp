@@ -12,7 +12,22 @@
 
 namespace millrace::cuda {
 
+namespace {
+
+// Two devices of the same kind, so that a call on the wrong one shows.
+constexpr int k_devices = 2;
+thread_local int current_device = 0;
+
+// A number that a test sets; negative: it does not.
+int64_t variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? std::strtoll(value, nullptr, 10) : -1;
+}
+
+}  // namespace
+
 struct Stream::State {
+  int index = 0;
   Status error;
   Step step;
   std::vector<std::unique_ptr<char[]>> staged;
@@ -22,7 +37,12 @@ struct Stream::State {
   size_t n_counters = 0;
   uint64_t launches = 0;
   int64_t steps_left = -1;  // before the device is lost; negative: it is not
+  int64_t bytes_left = -1;  // that may still be allocated; negative: as many as there are
 };
+
+Stream::Current::Current(const Stream& stream)
+    : before_(std::exchange(current_device, stream.state_->index)) {}
+Stream::Current::~Current() { current_device = before_; }
 
 Stream::Stream() : state_(std::make_unique<State>()) {}
 Stream::~Stream() {
@@ -30,25 +50,32 @@ Stream::~Stream() {
   release(state_->counters);
 }
 
-Result<int> Stream::count() { return 1; }
+Result<int> Stream::count() { return k_devices; }
 
 Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
-  if (device_index != 0)
-    return error(ErrorCode::not_found, "Expected a device below 1 but found %d", device_index);
+  if (device_index < 0 || device_index >= k_devices)
+    return error(ErrorCode::not_found, "Expected a device below %d but found %d", k_devices,
+                 device_index);
   std::unique_ptr<Stream> stream(new Stream());
-  // For tests: the device is lost at this step.
-  if (const char* steps = std::getenv("MILLRACE_LOSE_DEVICE_AFTER"))
-    stream->state_->steps_left = std::strtol(steps, nullptr, 10);
+  stream->state_->index = device_index;
+  stream->state_->steps_left = variable("MILLRACE_LOSE_DEVICE_AFTER");
+  stream->state_->bytes_left = variable("MILLRACE_DEVICE_BYTES");
   return Result<std::unique_ptr<Stream>>(std::move(stream));
 }
 
 DeviceFacts Stream::facts() const {
-  return {"host form of the CUDA kernels", "runner", cpu().memory_bytes, simt::k_max_shared_bytes};
+  return {"host form of the CUDA kernels", "runner", cpu().memory_bytes};
 }
+size_t Stream::shared_bytes() const { return simt::k_max_shared_bytes; }
 
 size_t Stream::free_bytes() const { return free_memory_bytes(); }
 
-void* Stream::alloc(size_t size_bytes) { return take_memory(size_bytes); }
+void* Stream::alloc(size_t size_bytes) {
+  int64_t& left = state_->bytes_left;
+  if (left >= 0 && static_cast<int64_t>(size_bytes) > left) return nullptr;
+  if (left >= 0) left -= static_cast<int64_t>(size_bytes);
+  return take_memory(size_bytes);
+}
 void Stream::release(void* memory) { give_memory(memory); }
 
 Status Stream::copy_in(void* to, const void* from, size_t size_bytes) {
@@ -69,18 +96,22 @@ const void* Stream::stage(const void* from, size_t size_bytes) {
 
 Step& Stream::step() { return state_->step; }
 
-// NaN in every float type, so that a kernel that reads what it did not write shows.
 void* Stream::workspace(size_t size_bytes) {
+  void* memory = try_workspace(size_bytes);
+  if (!memory)
+    fail(error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for a kernel's workspace",
+               size_bytes));
+  return memory;
+}
+
+// NaN in every float type, so that a kernel that reads what it did not write shows.
+void* Stream::try_workspace(size_t size_bytes) {
   if (size_bytes > state_->workspace_bytes) {
     release(state_->workspace);
     state_->workspace = alloc(size_bytes);
     state_->workspace_bytes = state_->workspace ? size_bytes : 0;
   }
-  if (!state_->workspace) {
-    fail(error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for a kernel's workspace",
-               size_bytes));
-    return nullptr;
-  }
+  if (!state_->workspace) return nullptr;
   const Access access;
   std::memset(state_->workspace, 0xff, state_->workspace_bytes);
   return state_->workspace;
@@ -122,6 +153,9 @@ simt::Schedule& host_schedule() {
 
 void run_on_host(Stream& stream, Grid grid, int threads, size_t shared_bytes,
                  const std::function<void()>& body) {
+  if (current_device != stream.state().index)
+    return stream.fail(error(ErrorCode::internal, "a kernel of device %d was started on device %d",
+                             stream.state().index, current_device));
   simt::Schedule schedule = host_schedule();
   schedule.seed = schedule.seed * 1000003 + stream.state().launches++;
   const simt::Index blocks{static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
