@@ -1,5 +1,5 @@
 // Writes the corpus as tokens, with the library's own tokenizer and template:
-//   node --import tsx models/brook/encode.ts --out <folder> [--samples n]
+//   node --import tsx models/brook/encode.ts --out <folder> [--samples n] [--mixture last]
 // For each split: <split>.tokens (u16 LE), <split>.answers (u8 per token: 1 where an answer is to be
 // learned) and <split>.lengths (u32 LE per sample); and vocabulary.gguf, which has no tensors.
 
@@ -17,7 +17,7 @@ import { parseArgs } from 'node:util'
 import { ggufBytes } from '../../bench/gguf-writer.js'
 import { ChatTemplate } from '../../lib/chat/template.js'
 import { Model } from '../../lib/index.js'
-import { corpus } from './corpus/corpus.js'
+import { corpus, type Mixture } from './corpus/corpus.js'
 import type { Sample, Split } from './corpus/sample.js'
 import { chatTemplate, entriesOf, seed, shape } from './shape.js'
 import { trainTokenizer, type Vocabulary } from './tokenizer.js'
@@ -75,12 +75,18 @@ function* texts(): Generator<string> {
   }
 }
 
-function encode(model: Model, folder: string, split: Split, samples: number): number {
+interface Part {
+  split: Split
+  samples: number
+  mixture: Mixture
+}
+
+function encode(model: Model, folder: string, { split, samples, mixture }: Part): number {
   const files = ['tokens', 'answers', 'lengths'].map((kind) =>
     openSync(join(folder, `${split}.${kind}`), 'w'),
   )
   let total = 0
-  for (const sample of take(corpus(seed, split), samples)) {
+  for (const sample of take(corpus(seed, split, mixture), samples)) {
     const tokens: number[] = []
     const answers: number[] = []
     for (const { text, isAnswer } of segmentsOf(sample)) {
@@ -103,7 +109,11 @@ function encode(model: Model, folder: string, split: Split, samples: number): nu
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { out: { type: 'string' }, samples: { type: 'string', default: '300000' } },
+    options: {
+      out: { type: 'string' },
+      samples: { type: 'string', default: '300000' },
+      mixture: { type: 'string', default: 'main' },
+    },
   })
   if (values.out === undefined) throw new Error('Expected --out <folder>')
   mkdirSync(values.out, { recursive: true })
@@ -116,13 +126,13 @@ async function main(): Promise<void> {
   writeFileSync(path, ggufBytes({ entries: entriesOf(vocabulary, 0), tensors: [] }))
   writeFileSync(kept, JSON.stringify(vocabulary))
   await using model = await Model.open(path, { vocabularyOnly: true })
-  const samples = Number(values.samples)
-  for (const [split, n] of [
-    ['train', samples],
-    ['valid', 4000],
-    ['test', 4000],
+  const mixture = values.mixture as Mixture
+  for (const part of [
+    { split: 'train', samples: Number(values.samples), mixture },
+    { split: 'valid', samples: 4000, mixture: 'main' },
+    { split: 'test', samples: 4000, mixture: 'main' },
   ] as const) {
-    console.log(`${split}: ${encode(model, values.out, split, n)} tokens`)
+    console.log(`${part.split}: ${encode(model, values.out, part)} tokens`)
   }
 }
 

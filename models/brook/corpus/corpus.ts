@@ -23,31 +23,70 @@ const several =
     return { ...last, turns: samples.flatMap(({ turns }) => turns) }
   }
 
-// Shares of samples, in hundredths.
-const mixture: [number, Make][] = [
-  [11, story],
-  [20, passage],
-  [14, several(3, record)],
-  [10, tool],
-  [17, several(4, list)],
-  [13, several(8, (random, split) => sum(random, split, 'en'))],
-  [3, several(4, (random, split) => count(random, split, 'en'))],
-  [2, (random) => chat(random, 'en')],
-  [2, chineseStory],
-  [4, chinesePassage],
-  [3, several(8, (random, split) => sum(random, split, 'zh'))],
-  [1, (random) => chat(random, 'zh')],
-]
+const makers = {
+  story,
+  passage,
+  record: several(3, record),
+  tool,
+  list: several(4, list),
+  sum: several(8, (random, split) => sum(random, split, 'en')),
+  count: several(4, (random, split) => count(random, split, 'en')),
+  chat: (random) => chat(random, 'en'),
+  chineseStory,
+  chinesePassage,
+  chineseSum: several(8, (random, split) => sum(random, split, 'zh')),
+  chineseChat: (random) => chat(random, 'zh'),
+} satisfies Record<string, Make>
+type Kind = keyof typeof makers
 
-/** Endless; sample i depends on seed, split and i alone. */
-export function* corpus(seed: string, split: Split): Generator<Sample, never> {
+/** Shares of samples, in hundredths. */
+const mixtures = {
+  main: {
+    story: 11,
+    passage: 20,
+    record: 14,
+    tool: 10,
+    list: 17,
+    sum: 13,
+    count: 3,
+    chat: 2,
+    chineseStory: 2,
+    chinesePassage: 4,
+    chineseSum: 3,
+    chineseChat: 1,
+  },
+  /** For the end of a run: more of what is learned last. */
+  last: {
+    story: 5,
+    passage: 38,
+    record: 6,
+    tool: 12,
+    list: 6,
+    sum: 13,
+    count: 3,
+    chat: 1,
+    chineseStory: 1,
+    chinesePassage: 11,
+    chineseSum: 3,
+    chineseChat: 1,
+  },
+} satisfies Record<string, Record<Kind, number>>
+export type Mixture = keyof typeof mixtures
+
+/** Endless; sample i depends on seed, split, mixture and i alone. */
+export function* corpus(
+  seed: string,
+  split: Split,
+  mixture: Mixture = 'main',
+): Generator<Sample, never> {
+  const shares = Object.entries(mixtures[mixture]) as [Kind, number][]
   for (let i = 0; ; i++) {
     const random = new Random(`${seed} ${split} ${i}`)
     let share = random.number() * 100
-    const chosen = mixture.find(([part]) => {
+    const chosen = shares.find(([, part]) => {
       share -= part
       return share < 0
     })
-    yield (chosen?.[1] ?? story)(random, split)
+    yield makers[chosen?.[0] ?? 'story'](random, split)
   }
 }
