@@ -1,9 +1,8 @@
-// The models that will travel in the package.
+// The models that travel in the package.
 
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { MillraceError } from './errors.js'
-import { unsupported } from './options.js'
 
 // Both lib and dist lie beside the folder of models.
 const files: Readonly<Record<string, string>> = {
@@ -13,8 +12,7 @@ const files: Readonly<Record<string, string>> = {
 /**
  * The file of `builtin:<name>`.
  *
- * @throws MillraceError `not-found` for a name that nobody knows, `unsupported` where the file is
- * missing: Brook is not trained to its end yet
+ * @throws MillraceError `not-found` for a name that nobody knows, or where the file is missing
  */
 export function builtinPath(source: string): string {
   const name = source.slice('builtin:'.length)
@@ -24,6 +22,6 @@ export function builtinPath(source: string): string {
     throw new MillraceError('not-found', `Expected ${known.join(' or ')} but received "${source}"`)
   }
   const path = fileURLToPath(new URL(file, import.meta.url))
-  if (!existsSync(path)) throw unsupported(`"${source}" is not part of this package yet`)
+  if (!existsSync(path)) throw new MillraceError('not-found', `"${source}" has no file ${path}`)
   return path
 }

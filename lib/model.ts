@@ -120,7 +120,8 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Opens a `.gguf` file, the first one of a split set too, or a downloaded `hf:owner/repo[:file]`.
+   * Opens a `.gguf` file, the first one of a split set too, a downloaded `hf:owner/repo[:file]`, or
+   * `builtin:brook`, the very small model that travels in the package.
    *
    * @example
    * ```ts

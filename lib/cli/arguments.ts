@@ -3,7 +3,7 @@
 import { InvalidArgumentError } from 'commander'
 
 /** What the commands' argument `<model>` may be. */
-export const modelArgument = 'a .gguf file, or hf:owner/repo[:file] that was pulled'
+export const modelArgument = 'a .gguf file, hf:owner/repo[:file] that was pulled, or builtin:brook'
 
 /** A parser of an integer option; the library checks its upper limit. */
 export function integer(from: number): (text: string) => number {

@@ -4,6 +4,7 @@
 import { Command } from 'commander'
 import { native } from '../native.js'
 import { addBench } from './bench.js'
+import { addDemo } from './demo.js'
 import { addInspect } from './inspect.js'
 import { addPull } from './pull.js'
 import { addRun } from './run.js'
@@ -19,7 +20,7 @@ const program = new Command('millrace')
   .version(native.version)
   .showHelpAfterError()
 
-for (const add of [addRun, addInspect, addPull, addBench]) add(program)
+for (const add of [addDemo, addRun, addInspect, addPull, addBench]) add(program)
 
 try {
   await program.parseAsync()

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Model } from '../../lib/index.js'
-import { hasBrook } from '../support/brook.js'
 import { hasShared, unpackedPath } from '../support/shared.js'
 import { codeOf, storyPath } from '../support/story.js'
 
@@ -100,7 +99,6 @@ describe('opening a model', () => {
     expect(await open(file('empty.gguf', ''))).toBe('bad-file')
     expect(await open(file('text.gguf', 'hello'))).toBe('bad-file')
     expect(await open('builtin:river')).toBe('not-found')
-    if (!hasBrook) expect(await open('builtin:brook')).toBe('unsupported')
     expect(await open('hf:owner/repo')).toBe('unsupported')
     file('config.json', '{}')
     expect(await open(folder)).toBe('unsupported')
