@@ -260,7 +260,8 @@ __device__ __forceinline__ void leave(const View& view, const Room<dims>& room,
     for (int i = 0; i < 4; ++i) {
       const int line = lane / 4 + i / 2 * 8;
       if (line < view.tile.n_lines)
-        out[line * dims + tile * 8 + lane % 4 * 2 + i % 2] = sums.of[tile][i] / k_weight_scale;
+        out[line * dims + tile * 8 + lane % 4 * 2 + i % 2] =
+            sums.of[tile][i] * (1.0f / k_weight_scale);
     }
 }
 
@@ -287,7 +288,7 @@ __device__ __forceinline__ Sum<dims / k_warp> range_of(const Room<dims>& room, i
 }
 
 template <int dims>
-__global__ void __launch_bounds__(k_threads)
+__global__ void __launch_bounds__(k_threads, 2)
     mma_attention_kernel(const __grid_constant__ AttentionParams params) {
   const Tile tile = params.plan.tiles[blockIdx.x];
   const View view{params, tile, static_cast<int>(blockIdx.y)};
