@@ -206,9 +206,7 @@ describe.skipIf(!hasShared)('opening an engine', () => {
     ]) {
       await expect(open(options)(), JSON.stringify(options)).rejects.toThrow(TypeError)
     }
-    for (const options of [{ device: 'cuda' }, { device: 'cuda:1' }, { cacheType: 'f8' }]) {
-      expect(await codeOf(open(options))).toBe('unsupported')
-    }
+    expect(await codeOf(open({ cacheType: 'f8' }))).toBe('unsupported')
     await expect(Engine.open(3 as never)).rejects.toThrow(TypeError)
   })
 

@@ -193,7 +193,7 @@ describe('a refusal', () => {
   })
 
   test.each<[string, Partial<LiveOptions>, string, RegExp]>([
-    ['a device that is not there', { device: 'cuda' }, 'unsupported', /"cuda"/],
+    ['a device that is not there', { device: 'abacus' }, 'invalid-argument', /"abacus"/],
     ['a cache type that is not there', { cacheType: 'bf16' }, 'unsupported', /f32, f16 or q8_0/],
     [
       'a step smaller than its sequences',
