@@ -1,6 +1,6 @@
 // The loss of a training run as a picture, and its log thinned to what the picture shows:
 //   node --import tsx models/brook/curve.ts <folder> --out models/brook
-// <folder> holds the log.jsonl of train.py. Writes loss.svg and log.json.
+// <folder> holds the log.jsonl of train.py. Writes loss.svg and log.jsonl.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -68,6 +68,7 @@ function picture(entries: Entry[]): string {
     `<line x1="${margin}" x2="${width - margin}" y1="${y(loss)}" y2="${y(loss)}" stroke="#ccc"/>`
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
+    '<title>The loss of the training run</title>',
     `<rect width="${width}" height="${height}" fill="white"/>`,
     ...losses.map((loss) => rule(loss) + text(margin - 6, y(loss) + 4, String(loss), 'end')),
     ...millions.map((m) => text(x(m * 1e6), height - margin + 18, `${m} M`)),
@@ -104,8 +105,8 @@ function main(): void {
   if (folder === undefined || values.out === undefined) throw new Error('Expected <folder> --out')
   const lines = readFileSync(join(folder, 'log.jsonl'), 'utf8').trim().split('\n')
   const entries = thinned(lines.map((line) => JSON.parse(line) as Entry))
-  const rows = entries.map((entry) => `  ${JSON.stringify(entry)}`)
-  writeFileSync(join(values.out, 'log.json'), `[\n${rows.join(',\n')}\n]\n`)
+  const rows = entries.map((entry) => `${JSON.stringify(entry)}\n`)
+  writeFileSync(join(values.out, 'log.jsonl'), rows.join(''))
   writeFileSync(join(values.out, 'loss.svg'), picture(entries))
 }
 

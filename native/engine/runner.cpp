@@ -17,7 +17,7 @@ Result<std::unique_ptr<Runner>> Runner::open(std::shared_ptr<const Model> model,
   const auto on = [&](const char* name) -> Result<std::unique_ptr<Runner>> {
     auto device = open_device(name, options.threads);
     TRY(device);
-    return open_on(std::move(*device), model, options);
+    return open_on(*device, model, options);
   };
   if (options.device != "auto") return on(options.device.c_str());
   // A table of the CPU that is named is wanted.
@@ -30,7 +30,7 @@ Result<std::unique_ptr<Runner>> Runner::open(std::shared_ptr<const Model> model,
   return on_cpu;
 }
 
-Result<std::unique_ptr<Runner>> Runner::open_on(std::shared_ptr<Device> device,
+Result<std::unique_ptr<Runner>> Runner::open_on(const std::shared_ptr<Device>& device,
                                                 std::shared_ptr<const Model> model,
                                                 const RunnerOptions& options) {
   auto runner = std::make_unique<Runner>();

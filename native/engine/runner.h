@@ -42,7 +42,7 @@ class Runner {
   size_t workspace_bytes() const { return workspace_bytes_; }
 
  private:
-  static Result<std::unique_ptr<Runner>> open_on(std::shared_ptr<Device> device,
+  static Result<std::unique_ptr<Runner>> open_on(const std::shared_ptr<Device>& device,
                                                  std::shared_ptr<const Model> model,
                                                  const RunnerOptions& options);
   Status try_step(const Model& model);
