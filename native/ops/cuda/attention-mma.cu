@@ -14,12 +14,9 @@
 namespace millrace::cuda {
 namespace {
 
-constexpr int k_warps = 4;
-constexpr int k_threads = k_warps * k_warp;
-constexpr int k_lines_of_warp = k_lines / k_warps;
-constexpr int k_piece = k_range / k_warps;  // positions of a warp
-constexpr int k_columns = k_piece / 8;      // products of 8 positions each
-constexpr int k_turned = 8;                 // chunks of a row that change places
+constexpr int k_piece = k_range / k_attention_warps;  // positions of a warp
+constexpr int k_columns = k_piece / 8;                // products of 8 positions each
+constexpr int k_turned = 8;                           // chunks of a row that change places
 static_assert(k_lines == 16 && k_piece == 32);
 
 // Rows of `dims` halves in shared memory, whose chunks of 16 bytes are turned by the row so that
@@ -35,8 +32,10 @@ struct Room {
   static constexpr int k_queries = k_lines * dims * 2;  // bytes; of high and of low parts
   static constexpr int k_rows = k_piece * dims * 2;     // of keys and of values
   static constexpr int k_of_warp = 2 * k_rows;
-  static constexpr int k_stats = k_warps * k_lines * 2 * 4;  // max and total of each piece
-  static constexpr int k_bytes = 2 * k_queries + k_warps * k_of_warp + k_stats + k_lines * 4 + 16;
+  static constexpr int k_stats =
+      k_attention_warps * k_lines * 2 * 4;  // max and total of each piece
+  static constexpr int k_bytes =
+      2 * k_queries + k_attention_warps * k_of_warp + k_stats + k_lines * 4 + 16;
   static_assert(k_lines * dims * 4 <= k_rows);  // a piece's sums take the place of its values
 
   char *high, *low, *keys, *values;
@@ -46,7 +45,7 @@ struct Room {
   __device__ __forceinline__ static Room of() {
     char* room = shared_memory();
     char* own = room + 2 * k_queries + warp_of_thread() * k_of_warp;
-    auto* stats = reinterpret_cast<float*>(room + 2 * k_queries + k_warps * k_of_warp);
+    auto* stats = reinterpret_cast<float*>(room + 2 * k_queries + k_attention_warps * k_of_warp);
     float* units = stats + k_stats / 4;
     return {room,
             room + k_queries,
@@ -71,7 +70,7 @@ __device__ __forceinline__ void load_queries(const View& view, const Room<dims>&
   constexpr int k_values = dims / k_warp;
   const AttentionArgs& args = view.params.args;
   const int dim = args.cache.shape.head_dim;
-  for (int line = warp_of_thread(); line < k_lines; line += k_warps) {
+  for (int line = warp_of_thread(); line < k_lines; line += k_attention_warps) {
     float values[k_values], most = 0;
 #pragma unroll
     for (int i = 0; i < k_values; ++i) {
@@ -275,7 +274,7 @@ __device__ __forceinline__ void leave_nothing(const Room<dims>& room) {
 template <int dims>
 __device__ __forceinline__ Sum<dims / k_warp> range_of(const Room<dims>& room, int line) {
   Sum<dims / k_warp> range;
-  for (int warp = 0; warp < k_warps; ++warp) {
+  for (int warp = 0; warp < k_attention_warps; ++warp) {
     Sum<dims / k_warp> piece;
     piece.max = room.stats_of(warp, line)[0];
     piece.total = room.stats_of(warp, line)[1];
@@ -288,7 +287,7 @@ __device__ __forceinline__ Sum<dims / k_warp> range_of(const Room<dims>& room, i
 }
 
 template <int dims>
-__global__ void __launch_bounds__(k_threads, 2)
+__global__ void __launch_bounds__(k_attention_threads, 2)
     mma_attention_kernel(const __grid_constant__ AttentionParams params) {
   const Tile tile = params.plan.tiles[blockIdx.x];
   const View view{params, tile, static_cast<int>(blockIdx.y)};
@@ -335,31 +334,19 @@ __global__ void __launch_bounds__(k_threads, 2)
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < k_lines_of_warp; ++i) {
-      const int line = i * k_warps + warp_of_thread();
+      const int line = i * k_attention_warps + warp_of_thread();
       if (line < tile.n_lines) join(all[i], range_of(room, line));
     }
     __syncthreads();
     copy(range + 1, 1);
   }
 
-  const bool whole = !params.split || tile.n_ranges == 1;
-#pragma unroll
-  for (int i = 0; i < k_lines_of_warp; ++i) {
-    const int line = i * k_warps + warp_of_thread();
-    if (line >= tile.n_lines) continue;
-    if (whole)
-      write_out(view, line, all[i]);
-    else
-      write_partial(view, line, all[i]);
-  }
-  if (whole || !came_last(params, tile, room.others_left)) return;
-  for (int line = warp_of_thread(); line < tile.n_lines; line += k_warps)
-    join_partials<dims / k_warp>(view, line);
+  end_lines(view, all, room.others_left);
 }
 
 template <int dims>
 AttentionLaunch launch_of() {
-  return {mma_attention_kernel<dims>, k_threads, Room<dims>::k_bytes};
+  return {mma_attention_kernel<dims>, k_attention_threads, Room<dims>::k_bytes};
 }
 
 }  // namespace

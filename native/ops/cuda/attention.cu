@@ -7,10 +7,6 @@
 namespace millrace::cuda {
 namespace {
 
-constexpr int k_warps = 4;
-constexpr int k_threads = k_warps * k_warp;
-constexpr int k_lines_of_warp = 4;
-static_assert(k_lines == k_warps * k_lines_of_warp);
 constexpr int k_chunk = k_warp;  // positions in shared memory at a time: one per lane
 constexpr int k_max_head_dim = 256;
 constexpr size_t k_many_blocks = 256;  // about two for each multiprocessor of the largest devices
@@ -26,7 +22,8 @@ __host__ __device__ constexpr size_t shared_bytes_for(int head_dim) {
 __device__ __forceinline__ void load_queries(const View& view, float* queries) {
   const AttentionArgs& args = view.params.args;
   const int dim = args.cache.shape.head_dim;
-  for (int i = static_cast<int>(threadIdx.x); i < view.tile.n_lines * dim; i += k_threads) {
+  for (int i = static_cast<int>(threadIdx.x); i < view.tile.n_lines * dim;
+       i += k_attention_threads) {
     const int line = i / dim;
     queries[i] = args.q[view.row(line) * args.q_stride + view.head(line) * dim + i % dim];
   }
@@ -40,7 +37,7 @@ __device__ __forceinline__ void load_chunk(const View& view, int first, int end,
   const KvCacheView& cache = view.params.args.cache;
   const int dim = cache.shape.head_dim;
   const int page_tokens = cache.shape.page_tokens;
-  for (int i = static_cast<int>(threadIdx.x); i < k_chunk * dim; i += k_threads) {
+  for (int i = static_cast<int>(threadIdx.x); i < k_chunk * dim; i += k_attention_threads) {
     const int position = first + i / dim, d = i % dim;
     float key = 0, value = 0;
     if (position < end) {
@@ -120,7 +117,7 @@ __device__ __forceinline__ void add_range(const View& view, int range, const Sha
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < k_lines_of_warp; ++i) {
-      const int line = i * k_warps + warp_of_thread();
+      const int line = i * k_attention_warps + warp_of_thread();
       if (line < view.tile.n_lines)
         add_chunk(args, {shared.queries + line * args.cache.shape.head_dim, view.position(line)},
                   chunk, shared.keys, shared.values, sums[i]);
@@ -132,7 +129,7 @@ __device__ __forceinline__ void add_range(const View& view, int range, const Sha
 }
 
 template <DType dtype, int n_values>
-__global__ void __launch_bounds__(k_threads, 2)
+__global__ void __launch_bounds__(k_attention_threads, 2)
     attention_kernel(const __grid_constant__ AttentionParams params) {
   const Tile tile = params.plan.tiles[blockIdx.x];
   const View view{params, tile, static_cast<int>(blockIdx.y)};
@@ -144,19 +141,7 @@ __global__ void __launch_bounds__(k_threads, 2)
   load_queries(view, shared.queries);
   Sum<n_values> all[k_lines_of_warp];
   for (int range = first; range < last; ++range) add_range<dtype>(view, range, shared, all);
-  const bool whole = !params.split || tile.n_ranges == 1;
-#pragma unroll
-  for (int i = 0; i < k_lines_of_warp; ++i) {
-    const int line = i * k_warps + warp_of_thread();
-    if (line >= tile.n_lines) continue;
-    if (whole)
-      write_out(view, line, all[i]);
-    else
-      write_partial(view, line, all[i]);
-  }
-  if (whole || !came_last(params, tile, shared.others_left)) return;
-  for (int line = warp_of_thread(); line < tile.n_lines; line += k_warps)
-    join_partials<n_values>(view, line);
+  end_lines(view, all, shared.others_left);
 }
 
 // By the values a lane keeps of each line.
@@ -174,7 +159,7 @@ AttentionLaunch launch_for(const KvShape& shape) {
   const auto kernel = shape.dtype == DType::f32   ? kernel_of<DType::f32>(shape.head_dim)
                       : shape.dtype == DType::f16 ? kernel_of<DType::f16>(shape.head_dim)
                                                   : kernel_of<DType::q8_0>(shape.head_dim);
-  return {kernel, k_threads, shared_bytes_for(shape.head_dim)};
+  return {kernel, k_attention_threads, shared_bytes_for(shape.head_dim)};
 }
 
 }  // namespace

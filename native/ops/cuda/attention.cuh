@@ -13,6 +13,10 @@
 
 namespace millrace::cuda {
 
+constexpr int k_attention_warps = 4;
+constexpr int k_attention_threads = k_attention_warps * k_warp;
+constexpr int k_lines_of_warp = k_lines / k_attention_warps;
+
 struct AttentionParams {
   AttentionArgs args;
   AttentionPlan plan;
@@ -130,6 +134,29 @@ __device__ __forceinline__ bool came_last(const AttentionParams& params, const T
   __syncthreads();
   fence_device();
   return *others_left == 0;
+}
+
+// What a block ends with: this warp's lines written out, or left for the last block of the tile,
+// which joins them.
+template <int n_values>
+__device__ __forceinline__ void end_lines(const View& view,
+                                          const Sum<n_values> (&all)[k_lines_of_warp],
+                                          int* others_left) {
+  const AttentionParams& params = view.params;
+  const Tile& tile = view.tile;
+  const bool whole = !params.split || tile.n_ranges == 1;
+#pragma unroll
+  for (int i = 0; i < k_lines_of_warp; ++i) {
+    const int line = i * k_attention_warps + warp_of_thread();
+    if (line >= tile.n_lines) continue;
+    if (whole)
+      write_out(view, line, all[i]);
+    else
+      write_partial(view, line, all[i]);
+  }
+  if (whole || !came_last(params, tile, others_left)) return;
+  for (int line = warp_of_thread(); line < tile.n_lines; line += k_attention_warps)
+    join_partials<n_values>(view, line);
 }
 
 // Of attention-mma.cu: an f16 cache whose heads are whole copies of 16 bytes, on tensor cores.

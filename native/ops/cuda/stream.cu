@@ -192,14 +192,6 @@ const void* Stream::stage(const void* from, size_t size_bytes) {
 
 Step& Stream::step() { return state_->step; }
 
-void* Stream::workspace(size_t size_bytes) {
-  void* memory = try_workspace(size_bytes);
-  if (!memory)
-    fail(error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for a kernel's workspace",
-               size_bytes));
-  return memory;
-}
-
 void* Stream::try_workspace(size_t size_bytes) {
   State& state = *state_;
   if (size_bytes <= state.workspace_bytes) return state.workspace;

@@ -50,7 +50,13 @@ class Stream {
   Step& step();
   // Device memory of one operator; the next operator may overwrite it. Null when refused, with the
   // error recorded; try_workspace records none.
-  void* workspace(size_t size_bytes);
+  void* workspace(size_t size_bytes) {
+    void* memory = try_workspace(size_bytes);
+    if (!memory)
+      fail(error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for a kernel's workspace",
+                 size_bytes));
+    return memory;
+  }
   void* try_workspace(size_t size_bytes);
   // Counters that are zero whenever no kernel runs: who counts sets them back.
   unsigned* counters(size_t count);

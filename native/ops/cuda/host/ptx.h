@@ -24,8 +24,9 @@ inline void wait_copies(const Where& where = Where::here()) {
 }
 
 // Four 8x8 matrices of 16-bit values: lane l hands in the address of row l % 8 of matrix l / 8 and
-// gets the values 2 * (l % 4) and the next of row l / 4 of each.
-inline void load_matrices(uint32_t (&out)[4], const void* row, const Where& where = Where::here()) {
+// gets the values 2 * (l % 4) and the next of row l / 4 of each; transposed, those of column l / 4.
+template <bool transposed>
+void load_words(uint32_t (&out)[4], const void* row, const Where& where) {
   check_aligned(row, where);
   struct Args {
     const char* row;
@@ -34,38 +35,24 @@ inline void load_matrices(uint32_t (&out)[4], const void* row, const Where& wher
   simt::meet_warp(
       [](void* const lanes[]) {
         for (int lane = 0; lane < simt::k_lanes; ++lane)
-          for (int matrix = 0; matrix < 4; ++matrix) {
-            const char* from = static_cast<Args*>(lanes[matrix * 8 + lane / 4])->row;
-            std::memcpy(&static_cast<Args*>(lanes[lane])->out[matrix], from + lane % 4 * 4, 4);
-          }
+          for (int matrix = 0; matrix < 4; ++matrix)
+            for (int i = 0; i < 2; ++i) {
+              const int a = lane / 4, b = lane % 4 * 2 + i;
+              const int from_row = transposed ? b : a, column = transposed ? a : b;
+              const char* from = static_cast<Args*>(lanes[matrix * 8 + from_row])->row;
+              auto* word = reinterpret_cast<char*>(&static_cast<Args*>(lanes[lane])->out[matrix]);
+              std::memcpy(word + i * 2, from + column * 2, 2);
+            }
       },
       &args, where);
   std::copy_n(args.out, 4, out);
 }
-
-// The same, each matrix transposed: lane l gets the values of column l / 4 in the rows
-// 2 * (l % 4) and the next.
+inline void load_matrices(uint32_t (&out)[4], const void* row, const Where& where = Where::here()) {
+  load_words<false>(out, row, where);
+}
 inline void load_matrices_transposed(uint32_t (&out)[4], const void* row,
                                      const Where& where = Where::here()) {
-  check_aligned(row, where);
-  struct Args {
-    const char* row;
-    uint32_t out[4];
-  } args{static_cast<const char*>(row), {}};
-  simt::meet_warp(
-      [](void* const lanes[]) {
-        for (int lane = 0; lane < simt::k_lanes; ++lane)
-          for (int matrix = 0; matrix < 4; ++matrix) {
-            uint16_t pair[2];
-            for (int i = 0; i < 2; ++i) {
-              const char* from = static_cast<Args*>(lanes[matrix * 8 + lane % 4 * 2 + i])->row;
-              std::memcpy(&pair[i], from + lane / 4 * 2, 2);
-            }
-            std::memcpy(&static_cast<Args*>(lanes[lane])->out[matrix], pair, 4);
-          }
-      },
-      &args, where);
-  std::copy_n(args.out, 4, out);
+  load_words<true>(out, row, where);
 }
 
 // c[16, 8] += a[16, 16] * b[16, 8]. Of a, lane l holds rows l / 4 and l / 4 + 8, columns

@@ -96,14 +96,6 @@ const void* Stream::stage(const void* from, size_t size_bytes) {
 
 Step& Stream::step() { return state_->step; }
 
-void* Stream::workspace(size_t size_bytes) {
-  void* memory = try_workspace(size_bytes);
-  if (!memory)
-    fail(error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for a kernel's workspace",
-               size_bytes));
-  return memory;
-}
-
 // NaN in every float type, so that a kernel that reads what it did not write shows.
 void* Stream::try_workspace(size_t size_bytes) {
   if (size_bytes > state_->workspace_bytes) {
