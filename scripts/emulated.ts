@@ -29,6 +29,6 @@ runSteps([
   {
     name: `${name} tables`,
     command: `qemu-${name}`,
-    args: ['-cpu', 'max', '-L', `/usr/${triple}`, join(build, 'drive-ops'), inputs, 'neon'],
+    args: ['-cpu', 'max', '-L', `/usr/${triple}`, join(build, 'drive-ops'), inputs, 'neon-i8mm'],
   },
 ])

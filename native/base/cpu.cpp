@@ -30,6 +30,12 @@ bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
+
+// Nor older gcc this one: leaf 7, second page.
+bool has_avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
 #endif
 
 // The first line of a small system file, or "".
@@ -103,10 +109,17 @@ Cpu ask() {
 #endif
 #if defined(__aarch64__) && defined(__linux__)
   info.neon_dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  constexpr unsigned long k_i8mm = 1ul << 13;  // HWCAP2_I8MM, which older headers lack
+  info.neon_i8mm = info.neon_dot && (getauxval(AT_HWCAP2) & k_i8mm) != 0;
 #elif defined(__aarch64__) && defined(__APPLE__)
   info.neon_dot = true;  // the first of them had it
+  int has_i8mm = 0;
+  size_t i8mm_size = sizeof has_i8mm;
+  sysctlbyname("hw.optional.arm.FEAT_I8MM", &has_i8mm, &i8mm_size, nullptr, 0);
+  info.neon_i8mm = has_i8mm != 0;
 #elif defined(__x86_64__) && defined(__GNUC__)
   info.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+  info.avx_vnni = info.avx2 && has_avx_vnni();
   info.avx512 = info.avx2 && __builtin_cpu_supports("avx512f") &&
                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");

@@ -12,9 +12,11 @@ struct Cpu {
   int threads = 1;   // hardware threads this process may run on
   int cores = 1;     // physical cores among them, within the container's quota
   size_t memory_bytes = 0;
-  bool avx2 = false;      // with FMA and F16C
-  bool avx512 = false;    // F, BW, VL, DQ and VNNI, besides avx2
-  bool neon_dot = false;  // 64-bit ARM with dot products of bytes
+  bool avx2 = false;       // with FMA and F16C
+  bool avx512 = false;     // F, BW, VL, DQ and VNNI, besides avx2
+  bool avx_vnni = false;   // besides avx2
+  bool neon_dot = false;   // 64-bit ARM with dot products of bytes
+  bool neon_i8mm = false;  // besides neon_dot: products of 8-bit matrices
 };
 
 const Cpu& cpu();

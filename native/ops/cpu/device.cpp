@@ -23,9 +23,9 @@ struct Row {
 std::vector<Row> rows() {
   return {
 #if defined(__x86_64__)
-    {&avx512::k_ops, cpu().avx512}, {&avx2::k_ops, cpu().avx2},
+    {&avx512::k_ops, cpu().avx512}, {&avx_vnni::k_ops, cpu().avx_vnni}, {&avx2::k_ops, cpu().avx2},
 #elif defined(__aarch64__)
-    {&neon::k_ops, cpu().neon_dot},
+    {&neon_i8mm::k_ops, cpu().neon_i8mm}, {&neon::k_ops, cpu().neon_dot},
 #endif
         {&k_reference_ops, true},
   };

@@ -3,6 +3,8 @@
 #include "ops/cpu/table.h"
 #include <arm_neon.h>
 #include "ops/cpu/simd/begin-neon.h"
+#include "ops/cpu/simd/verbs-neon.h"
+#include "ops/cpu/simd/dot.h"
 #include "ops/cpu/simd/neon.h"
 #include "ops/cpu/all.inl"
 #include "ops/cpu/simd/end.h"

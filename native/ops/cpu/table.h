@@ -18,10 +18,16 @@ namespace millrace {
 namespace avx2 {
 extern const Ops k_ops;
 }
+namespace avx_vnni {
+extern const Ops k_ops;
+}
 namespace avx512 {
 extern const Ops k_ops;
 }
 namespace neon {
+extern const Ops k_ops;
+}
+namespace neon_i8mm {
 extern const Ops k_ops;
 }
 

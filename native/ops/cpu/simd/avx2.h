@@ -1,122 +1,11 @@
-// The vocabulary of AVX2 with FMA and F16C: 8 lanes of f32. Included inside the region only.
-// Every verb does the same thing in every vocabulary; algorithms (*.inl) are written against V.
-// f32: k_width floats. i32: k_width ints. bytes: 4 * k_width bytes, four per f32 lane.
+// The vocabulary of AVX2: products of bytes by way of 16-bit sums. Included inside the region only,
+// after verbs-256.h.
 
-struct V {
+struct V : Verbs256 {
   static constexpr const char* k_name = "avx2";
-  static constexpr int k_width = 8;
-  static constexpr int k_bytes = 4 * k_width;
-  static constexpr int k_tile = 4;            // tokens that a matmul tile keeps in registers
-  static constexpr int k_direct_tokens = 16;  // up to so many, matmul reads the packed form
   // Whether a product of few tokens asks for every line of its weights. Zen 3, one thread, one
   // token, GB/s without and with: Q4_0 8 and 13, Q4_K 5 and 12, Q6_K 5 and 13, Q8_0 10 and 14.
   static constexpr bool k_prefetches_all = true;
-  using f32 = __m256;
-  using i32 = __m256i;
-  using bytes = __m256i;
-
-  // Memory. Unaligned unless said; *_first touch the first n lanes only (0 <= n <= k_width).
-  static f32 zero() { return _mm256_setzero_ps(); }
-  static f32 splat(float x) { return _mm256_set1_ps(x); }
-  static f32 load(const float* p) { return _mm256_loadu_ps(p); }
-  static void store(float* p, f32 v) { _mm256_storeu_ps(p, v); }
-  static f32 load_first(const float* p, int n) { return _mm256_maskload_ps(p, first(n)); }
-  static void store_first(float* p, int n, f32 v) { _mm256_maskstore_ps(p, first(n), v); }
-  static f32 load_f16(const void* p) { return _mm256_cvtph_ps(load_half(p)); }
-  static void store_f16(void* p, f32 v) {
-    _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
-  }
-  static f32 load_bf16(const void* p) {
-    return as_f32(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_half(p)), 16));
-  }
-  static f32 load_i8(const void* p) {  // k_width signed bytes, as floats
-    return to_f32(_mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))));
-  }
-  static f32 load_u8(const void* p) {
-    return to_f32(_mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))));
-  }
-  // Not the intrinsic: gcc drops calls of functions that do nothing but prefetch.
-  static void prefetch(const void* p) {
-    asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(p)));
-  }
-  static void prefetch_far(const void* p) {  // into the second cache
-    asm volatile("prefetcht1 %0" : : "m"(*static_cast<const char*>(p)));
-  }
-
-  // Arithmetic. fma(a, b, c) = a * b + c, rounded once.
-  static f32 add(f32 a, f32 b) { return _mm256_add_ps(a, b); }
-  static f32 sub(f32 a, f32 b) { return _mm256_sub_ps(a, b); }
-  static f32 mul(f32 a, f32 b) { return _mm256_mul_ps(a, b); }
-  static f32 div(f32 a, f32 b) { return _mm256_div_ps(a, b); }
-  static f32 fma(f32 a, f32 b, f32 c) { return _mm256_fmadd_ps(a, b, c); }
-  static f32 fmaddsub(f32 a, f32 b, f32 c) {  // even lanes a * b - c, odd lanes a * b + c
-    return _mm256_fmaddsub_ps(a, b, c);
-  }
-  static f32 sqrt(f32 a) { return _mm256_sqrt_ps(a); }
-  static f32 abs(f32 a) { return _mm256_andnot_ps(splat(-0.0f), a); }
-  static f32 min(f32 a, f32 b) { return _mm256_min_ps(a, b); }  // b where either is NaN
-  static f32 max(f32 a, f32 b) { return _mm256_max_ps(a, b); }
-  static f32 round(f32 a) {  // to the nearest whole number, ties to even
-    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
-  static f32 select_less(f32 a, f32 b, f32 yes, f32 no) {  // a < b ? yes : no
-    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
-  }
-
-  // Lanes.
-  static f32 swap_pairs(f32 a) { return _mm256_permute_ps(a, 0xb1); }  // 1 0 3 2 ...
-  static f32 even_pairs(f32 a) { return _mm256_moveldup_ps(a); }       // 0 0 2 2 ...
-  static f32 odd_pairs(f32 a) { return _mm256_movehdup_ps(a); }        // 1 1 3 3 ...
-  static float sum(f32 a) {  // one fixed order: halves, again and again
-    __m128 v = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    v = _mm_add_ps(v, _mm_movehl_ps(v, v));
-    return _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)));
-  }
-  static float max_of(f32 a) {  // of a NaN, anything
-    __m128 v = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    v = _mm_max_ps(v, _mm_movehl_ps(v, v));
-    return _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)));
-  }
-
-  // Integers in f32 lanes.
-  static i32 splat_i32(int x) { return _mm256_set1_epi32(x); }
-  static i32 to_i32(f32 a) { return _mm256_cvtps_epi32(a); }  // nearest, ties to even
-  static f32 to_f32(i32 a) { return _mm256_cvtepi32_ps(a); }
-  static f32 as_f32(i32 a) { return _mm256_castsi256_ps(a); }
-  static i32 as_i32(f32 a) { return _mm256_castps_si256(a); }
-  static i32 add_i32(i32 a, i32 b) { return _mm256_add_epi32(a, b); }
-  static i32 sub_i32(i32 a, i32 b) { return _mm256_sub_epi32(a, b); }
-  template <int N>  // shifts left
-  static i32 shl_i32(i32 a) {
-    return _mm256_slli_epi32(a, N);
-  }
-  static int sum_i32(i32 a) {
-    __m128i v = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32(v, 0xb1)));
-  }
-  static void store_i8(void* p, i32 a) {  // k_width values, each already within a signed byte
-    __m256i v = _mm256_shuffle_epi8(a, _mm256_broadcastsi128_si256(_mm_cvtsi32_si128(0x0c080400)));
-    _mm_storel_epi64(static_cast<__m128i*>(p),
-                     _mm_unpacklo_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
-  }
-
-  // Bytes. Shifts move 16-bit lanes, by a constant once unrolled: mask afterwards.
-  static bytes load_bytes(const void* p) {
-    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-  }
-  static void store_bytes(void* p, bytes v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
-  static bytes splat_byte(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
-  static bytes bits_and(bytes a, bytes b) { return _mm256_and_si256(a, b); }
-  static bytes bits_or(bytes a, bytes b) { return _mm256_or_si256(a, b); }
-  [[gnu::always_inline]] static bytes shift_right(bytes a, int n) {
-    return _mm256_srli_epi16(a, n);
-  }
-  [[gnu::always_inline]] static bytes shift_left(bytes a, int n) { return _mm256_slli_epi16(a, n); }
-  static bytes load_table(const void* p) {  // 16 bytes, for lookup
-    return _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p)));
-  }
-  static bytes lookup(bytes table, bytes index) { return _mm256_shuffle_epi8(table, index); }
 
   // Signed bytes become the form that dot<8> reads: here they stay signed, dot<8> takes no zero
   // point.
@@ -167,20 +56,9 @@ struct V {
   }
 
  private:
-  static __m128i load_half(const void* p) {
-    return _mm_loadu_si128(static_cast<const __m128i*>(p));
-  }
-  static __m256i first(int n) {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  }
   // Stops the compiler from regrouping a chain of additions into a tree that does not fit
   // registers.
   static void keep_order(__m256i& sum) { asm("" : "+x"(sum)); }
-  static __m256i four(const int8_t* x) {
-    int word;
-    memcpy(&word, x, sizeof word);
-    return _mm256_set1_epi32(word);
-  }
   template <int Bits>
   static __m256i pairs(__m256i w, __m256i x) {
     if constexpr (Bits < 8) return _mm256_maddubs_epi16(w, x);

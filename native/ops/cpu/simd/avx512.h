@@ -123,30 +123,17 @@ struct V {
   static constexpr int k_zero8 = 128;
   static bytes from_signed(bytes a) { return _mm512_xor_si512(a, splat_byte(0x80)); }
 
-  // For H halves of a group (w(h, s): the codes of step s, four of Bits bits per lane; Bits 8: see
-  // from_signed) and T inputs (x + t * stride: four signed bytes per step for all lanes, none
-  // -128): done(h, t, init(t) + the sum of the products of each lane over Steps).
+  // The sum of products, as avx2.h says it.
   template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
-    __m512i sums[H][T];
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++)
-      for (int h = 0; h < H; h++) sums[h][t] = init(t);
-#pragma GCC unroll 8
-    for (int s = 0; s < Steps; s++)
-      for (int h = 0; h < H; h++) {
-        const __m512i codes = w(h, s);
-#pragma GCC unroll 8
-        for (int t = 0; t < T; t++) {
-          int word;
-          memcpy(&word, x + t * stride + 4 * s, sizeof word);
-          sums[h][t] = _mm512_dpbusd_epi32(sums[h][t], codes, _mm512_set1_epi32(word));
-        }
-      }
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++)
-      for (int h = 0; h < H; h++) done(h, t, sums[h][t]);
+    dot_by_fours<V, Steps, H, T>(w, x, stride, init, done);
   }
+  static bytes four(const int8_t* x) {
+    int word;
+    memcpy(&word, x, sizeof word);
+    return _mm512_set1_epi32(word);
+  }
+  static void dot4(i32& sum, bytes codes, bytes x) { sum = _mm512_dpbusd_epi32(sum, codes, x); }
 
  private:
   static __m256i load_half(const void* p) {

@@ -3,6 +3,6 @@
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
 #else
-#pragma GCC push_options  // its target pragma does not reach lambdas here: see dot4 in neon.h
+#pragma GCC push_options  // its target pragma does not reach lambdas here: see dot4 in verbs-neon.h
 #endif
 namespace millrace::neon {

@@ -1,0 +1,25 @@
+// The frame of V::dot where one instruction adds the four products of a lane to its sum of 32 bits:
+// V::dot4(sum, codes, x), with x = V::four(p), the four bytes at p in every lane. Included inside
+// the region only. Codes are signed or not as dot4 reads them.
+
+template <class V, int Steps, int H, int T, class W, class Init, class Done>
+[[gnu::always_inline]] inline void dot_by_fours(W w, const int8_t* x, int stride, Init init,
+                                                Done done) {
+  typename V::i32 sums[H][T];
+#pragma GCC unroll 8
+  for (int t = 0; t < T; t++)
+#pragma GCC unroll 2
+    for (int h = 0; h < H; h++) sums[h][t] = init(t);
+#pragma GCC unroll 8
+  for (int s = 0; s < Steps; s++)
+#pragma GCC unroll 2
+    for (int h = 0; h < H; h++) {
+      const typename V::bytes codes = w(h, s);
+#pragma GCC unroll 8
+      for (int t = 0; t < T; t++) V::dot4(sums[h][t], codes, V::four(x + t * stride + 4 * s));
+    }
+#pragma GCC unroll 8
+  for (int t = 0; t < T; t++)
+#pragma GCC unroll 2
+    for (int h = 0; h < H; h++) done(h, t, sums[h][t]);
+}
