@@ -1,9 +1,27 @@
 // Parsers and printers that the commands share.
 
-import { InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
+import type { EngineOptions } from '../engine.js'
 
 /** What the commands' argument `<model>` may be. */
 export const modelArgument = 'a .gguf file, hf:owner/repo[:file] that was pulled, or builtin:brook'
+
+/** What the commands that open an engine have in common. */
+export interface EngineArguments {
+  device?: string
+  threads?: number
+  cacheType?: string
+}
+
+export const addEngineOptions = (command: Command): Command =>
+  command
+    .option('--device <name>', 'cpu, cuda, cuda:1, …; default: a GPU where one can run the model')
+    .option('--threads <n>', 'default: the physical cores', integer(1))
+    .option('--cache-type <type>', 'f32, f16 or q8_0')
+
+/** What was given; the library checks the words. */
+export const engineOptionsOf = ({ device, threads, cacheType }: EngineArguments): EngineOptions =>
+  given({ device, threads, cacheType }) as EngineOptions
 
 /** A parser of an integer option; the library checks its upper limit. */
 export function integer(from: number): (text: string) => number {

@@ -3,14 +3,21 @@
 import type { Command } from 'commander'
 import { Engine } from '../engine.js'
 import { Model } from '../model.js'
-import { bytes, given, integer, modelArgument, table } from './arguments.js'
+import {
+  addEngineOptions,
+  bytes,
+  type EngineArguments,
+  engineOptionsOf,
+  integer,
+  modelArgument,
+  table,
+} from './arguments.js'
 
-interface BenchOptions {
+interface BenchOptions extends EngineArguments {
   prompt: number
   tokens: number
   sequences: number
   repeats: number
-  threads?: number
   json?: boolean
 }
 
@@ -68,7 +75,7 @@ async function bench(source: string, options: BenchOptions): Promise<void> {
     )
   }
   await using engine = await Engine.open(model, {
-    ...(given({ threads: options.threads }) as object),
+    ...engineOptionsOf(options),
     maxSequences: options.sequences,
     cacheTokens: options.sequences * (length + 64),
   })
@@ -84,12 +91,13 @@ async function bench(source: string, options: BenchOptions): Promise<void> {
 
 function print(model: Model, engine: Engine, options: BenchOptions, rates: BenchRates): void {
   const { info } = model
-  const { threads, ops } = engine.stats()
+  const { device, hardware, threads, ops, whyNoGpu } = engine.stats()
   if (options.json) {
     console.log(
       JSON.stringify({
         model: info.name,
         quantization: info.quantization,
+        device,
         threads,
         ops,
         ...options,
@@ -103,7 +111,8 @@ function print(model: Model, engine: Engine, options: BenchOptions, rates: Bench
   console.log(
     table([
       ['model', `${info.name} ${info.quantization}, ${bytes(info.sizeBytes)}`],
-      ['runs on', `${ops}, ${threads} threads`],
+      ['runs on', device === 'cpu' ? `${ops}, ${threads} threads` : `${device}, ${hardware}`],
+      ...(whyNoGpu === undefined ? [] : [['no GPU', whyNoGpu] as [string, string]]),
       ['sequences', `${options.sequences}, ${options.prompt} + ${options.tokens} tokens each`],
       ['prefill', `${spread(rates.prefill)} tokens/s`],
       ['decode', `${spread(rates.decode)} tokens/s`],
@@ -113,7 +122,7 @@ function print(model: Model, engine: Engine, options: BenchOptions, rates: Bench
 }
 
 export function addBench(program: Command): void {
-  program
+  const command = program
     .command('bench')
     .description('measure tokens per second: median, and the spread of the repeats')
     .argument('<model>', modelArgument)
@@ -121,7 +130,6 @@ export function addBench(program: Command): void {
     .option('-n, --tokens <n>', 'tokens to write, at least 2', integer(2), 64)
     .option('-s, --sequences <n>', 'sequences at once', integer(1), 1)
     .option('-r, --repeats <n>', 'rounds after the warm-up', integer(1), 5)
-    .option('--threads <n>', 'default: the physical cores', integer(1))
     .option('--json', 'print one JSON object')
-    .action(bench)
+  addEngineOptions(command).action(bench)
 }

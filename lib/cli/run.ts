@@ -6,9 +6,17 @@ import type { Message } from '../chat/messages.js'
 import { Engine } from '../engine.js'
 import type { Generation } from '../generation.js'
 import type { GenerateRequest } from '../request.js'
-import { decimal, given, integer, modelArgument } from './arguments.js'
+import {
+  addEngineOptions,
+  decimal,
+  type EngineArguments,
+  engineOptionsOf,
+  given,
+  integer,
+  modelArgument,
+} from './arguments.js'
 
-interface RunOptions {
+interface RunOptions extends EngineArguments {
   maxTokens?: number
   temperature?: number
   topK?: number
@@ -18,7 +26,6 @@ interface RunOptions {
   stop?: string[]
   system?: string
   raw?: boolean
-  threads?: number
   cacheTokens?: number
 }
 
@@ -100,10 +107,10 @@ async function chat(engine: Engine, options: RunOptions, chats: boolean): Promis
 }
 
 async function run(source: string, prompt: string | undefined, options: RunOptions): Promise<void> {
-  await using engine = await Engine.open(
-    source,
-    given({ threads: options.threads, cacheTokens: options.cacheTokens }) as object,
-  )
+  await using engine = await Engine.open(source, {
+    ...engineOptionsOf(options),
+    ...given({ cacheTokens: options.cacheTokens }),
+  })
   const chats = !options.raw && engine.model.info.chatTemplate !== undefined
   if (prompt === undefined) return await chat(engine, options, chats)
   if (!chats) {
@@ -121,7 +128,7 @@ async function run(source: string, prompt: string | undefined, options: RunOptio
 }
 
 export function addRun(program: Command): void {
-  program
+  const command = program
     .command('run')
     .description('stream an answer to a prompt, or chat when there is none')
     .argument('<model>', modelArgument)
@@ -135,7 +142,6 @@ export function addRun(program: Command): void {
     .option('--stop <text...>', 'end before one of these')
     .option('--system <text>', 'what the assistant is told first')
     .option('--raw', 'continue the prompt, even with a chat template')
-    .option('--threads <n>', 'default: the physical cores', integer(1))
     .option('--cache-tokens <n>', 'tokens the cache holds', integer(1))
-    .action(run)
+  addEngineOptions(command).action(run)
 }

@@ -110,6 +110,15 @@ describe.skipIf(!hasShared)('millrace', () => {
       [['run', '/nowhere.gguf', 'x'], /^millrace: .*nowhere.*\(not-found\)\n$/],
       [['run', storyPath, 'x', '-t', 'hot'], /Expected a number/],
       [['run', storyPath, 'x', '-t', '99'], /"temperature".*received 99/],
+      [
+        ['run', storyPath, 'x', '--device', 'abacus'],
+        /"device".*one of.*"cuda".*received "abacus"/,
+      ],
+      [
+        ['run', storyPath, 'x', '--device', 'cuda:77'],
+        /^millrace: .*\((unsupported|not-found)\)\n$/,
+      ],
+      [['bench', storyPath, '--cache-type', 'f64'], /"cacheType".*received "f64"/],
       [['bench', storyPath, '-p', '4000'], /at most 512/],
       [['inspect', storyPath, '--cache-type', 'f64'], /one of f32, f16, q8_0.*unsupported/],
       [['pull', 'nonsense'], /hf:owner\/repo/],
