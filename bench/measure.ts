@@ -5,6 +5,7 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import type { Case, Sample } from './case.js'
 import type { Driver, OpenOptions, Runtime, Stream, StreamRequest, ToolDriver } from './driver.js'
+import { endedChildSeconds } from './machine.js'
 import { mainThreadSeconds, replay } from './replay.js'
 import { median } from './statistics.js'
 import { documents, prompt } from './text.js'
@@ -53,6 +54,13 @@ const shortened = (job: Job, tokens: number): StreamRequest[] =>
     prompt: request.prompt.slice(0, warmUpPromptTokens),
     tokens,
   }))
+
+// What leaves the shared tokens of all prompts in a cache.
+const aboutShared = (job: Job, repetition: number): StreamRequest => {
+  const [request] = requests(job, repetition)
+  if (!request) throw new Error('Expected a sequence')
+  return { ...request, prompt: request.prompt.slice(0, job.row.sharedTokens), tokens: 1 }
+}
 
 const firstAt = ({ arrivals }: Stream): number => arrivals[0]?.at ?? Number.NaN
 const lastAt = ({ arrivals }: Stream): number => arrivals.at(-1)?.at ?? Number.NaN
@@ -103,17 +111,25 @@ const steadyRate = (streams: readonly Stream[]): number => {
 const batch = async (job: Job, runtime: Runtime): Promise<Measured> => {
   const result: Measured = {
     values: [],
-    extra: { 'decoding tokens/s': [], 'first token ms': [], 'between pieces ms': [] },
+    extra: {
+      'decoding tokens/s': [],
+      'first token ms': [],
+      'between pieces ms': [],
+      'longest gap ms': [],
+    },
     tokens: [],
   }
   await runtime.parallel(shortened(job, 2))
   for (let repetition = 0; repetition < job.row.repetitions; repetition++) {
+    if (job.row.warm) await runtime.generate(aboutShared(job, repetition))
     const start = performance.now()
     const streams = await runtime.parallel(requests(job, repetition))
     result.values.push((total(streams) * 1000) / (performance.now() - start))
     result.extra['decoding tokens/s']?.push(steadyRate(streams))
     result.extra['first token ms']?.push(...streams.map((s) => firstAt(s) - s.start))
-    result.extra['between pieces ms']?.push(...streams.flatMap(gaps))
+    const between = streams.flatMap(gaps)
+    result.extra['between pieces ms']?.push(...between)
+    result.extra['longest gap ms']?.push(Math.max(...between))
     if (repetition === 0) result.tokens = streams.flatMap(({ tokens }) => tokens)
   }
   return result
@@ -278,6 +294,6 @@ export const measure = async (job: Job): Promise<Sample> => {
     values,
     extra,
     answer: { digest: exactDigest ?? digest, exact: exactDigest !== undefined, tokens },
-    cpuSeconds: (user + system) / 1e6,
+    cpuSeconds: (user + system) / 1e6 + endedChildSeconds(), // a server is a child
   }
 }

@@ -19,6 +19,7 @@ import { crossing } from './cases/crossing.js'
 import { decode } from './cases/decode.js'
 import { load } from './cases/load.js'
 import { prefill } from './cases/prefill.js'
+import { serve } from './cases/serve.js'
 import { tokenize } from './cases/tokenize.js'
 import { failures, losses } from './check.js'
 import { tools as ikLlamaCpp } from './drivers/ik-llama-cpp.js'
@@ -32,8 +33,13 @@ import { type Results, type Row, type Run, summarize } from './results.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const resultsFolder = join(here, 'results')
-const toolDrivers: Record<string, Tools> = { 'llama-cpp': llamaCpp, 'ik-llama-cpp': ikLlamaCpp }
-const allCases = [...decode, ...prefill, ...batch, ...crossing, ...load, ...tokenize]
+const toolDrivers: Record<string, Tools> = {
+  'llama-cpp': llamaCpp,
+  'llama-cpp-server': llamaCpp,
+  'ik-llama-cpp': ikLlamaCpp,
+  'ik-llama-cpp-server': ikLlamaCpp,
+}
+const allCases = [...decode, ...prefill, ...batch, ...serve, ...crossing, ...load, ...tokenize]
 
 const { values: options, positionals: filter } = parseArgs({
   options: {

@@ -1,6 +1,7 @@
 // Who is measured beside us. The programs are left out where nobody built them.
 export const packages = ['millrace', 'node-llama-cpp'] as const
 export const programs = [...packages, 'llama-cpp', 'ik-llama-cpp'] as const
+export const servers = ['millrace', 'llama-cpp-server', 'ik-llama-cpp-server'] as const
 
 /** The shapes and types of the comparison. */
 export const shapes = ['qwen3-0.6b', 'tinyllama-1.1b'] as const

@@ -6,6 +6,7 @@ export const tools: Tools = {
   flags: {
     'llama-bench': ['-rtr', '1', '-fa', '1'],
     'llama-batched-bench': ['-rtr', '-fa', '1'],
+    'llama-server': ['-rtr', '-fa', '1'],
   },
   decodeArguments: (depth, tokens) => ['-p', '0', '-n', '0', '-gp', `${depth},${tokens}`],
 }

@@ -3,7 +3,7 @@ import { driverOf, type Tools } from './llama-tools.js'
 
 export const tools: Tools = {
   variable: 'MILLRACE_BENCH_LLAMA_CPP',
-  flags: { 'llama-bench': [], 'llama-batched-bench': [] },
+  flags: { 'llama-bench': [], 'llama-batched-bench': [], 'llama-server': [] },
   decodeArguments: (depth, tokens) => ['-p', '0', '-n', String(tokens), '-d', String(depth)],
 }
 

@@ -2,13 +2,13 @@
 // themselves and give no tokens, so an answer cannot be compared. Built elsewhere; the folder of
 // the binaries is named by an environment variable.
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Case, Sample } from '../case.js'
 import type { ToolDriver } from '../driver.js'
+import { endedChildSeconds } from '../machine.js'
 import type { Job } from '../measure.js'
 
-type ToolName = 'llama-bench' | 'llama-batched-bench'
+type ToolName = 'llama-bench' | 'llama-batched-bench' | 'llama-server'
 
 export interface Tools {
   /** The variable that names the folder of the binaries. */
@@ -28,16 +28,10 @@ interface Run {
   cpuSeconds: number
 }
 
-// Clock ticks are hundredths of a second for every Linux program.
-const childSeconds = (): number => {
-  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ')[1]?.split(' ') ?? []
-  return (Number(fields[13]) + Number(fields[14])) / 100
-}
-
 const runTool = (tools: Tools, name: ToolName, args: readonly string[]): Run => {
   const folder = toolsFolder(tools)
   if (folder === undefined) throw new Error(`Expected $${tools.variable} to name a folder`)
-  const before = childSeconds()
+  const before = endedChildSeconds()
   const { status, stdout, stderr, error } = spawnSync(
     join(folder, name),
     [...args, ...tools.flags[name]],
@@ -46,7 +40,7 @@ const runTool = (tools: Tools, name: ToolName, args: readonly string[]): Run => 
   if (status !== 0) {
     throw new Error(`${name} ended with ${error?.message ?? status}: ${stderr?.slice(-300)}`)
   }
-  return { output: stdout, cpuSeconds: childSeconds() - before }
+  return { output: stdout, cpuSeconds: endedChildSeconds() - before }
 }
 
 interface BenchRow {

@@ -1,6 +1,6 @@
 // How well Brook does, per task, on samples it never saw:
 //   node --import tsx models/brook/evaluate.ts <file.gguf> [--split heldout] [--samples 400] [--show]
-//   node --import tsx models/brook/evaluate.ts <file.gguf> --perplexity [--split test]
+//   node --import tsx models/brook/evaluate.ts <file.gguf> --perplexity [--split test] [--samples 1600]
 // Greedy, through the public API, 16 at a time. Prints one line of JSON.
 
 import { parseArgs } from 'node:util'
@@ -67,10 +67,14 @@ const tokensOf = (engine: Engine, text: string): number[] => [
 /** Of every token after the first of each sample: prompts, answers and what ends them. */
 export async function perplexity(engine: Engine, split: Split, n: number): Promise<number> {
   const samples = corpus(`${seed} perplexity`, split)
+  const prompts: number[][] = []
+  while (prompts.length < n) {
+    const segments = segmentsOf(samples.next().value)
+    const prompt = segments.flatMap(({ text }) => tokensOf(engine, text))
+    if (prompt.length <= shape.context) prompts.push(prompt)
+  }
   const sums = await Promise.all(
-    Array.from({ length: n }, async () => {
-      const segments = segmentsOf(samples.next().value)
-      const prompt = segments.flatMap(({ text }) => tokensOf(engine, text))
+    prompts.map(async (prompt) => {
       const { logprobs } = await engine.score({ prompt })
       return { sum: logprobs.subarray(1).reduce((sum, one) => sum + one, 0), n: prompt.length - 1 }
     }),
@@ -111,7 +115,7 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     options: {
       split: { type: 'string', default: 'heldout' },
-      samples: { type: 'string', default: '400' },
+      samples: { type: 'string' },
       show: { type: 'boolean', default: false },
       perplexity: { type: 'boolean', default: false },
     },
@@ -120,7 +124,7 @@ async function main(): Promise<void> {
   const [file] = positionals
   if (file === undefined) throw new Error('Expected a file')
   const split = values.split as Split
-  const n = Number(values.samples)
+  const n = Number(values.samples ?? (values.perplexity ? 1600 : 400)) // by 400 the splits differ by chance
   const samples = values.perplexity ? [] : samplesOf(split, n)
   await using engine = await Engine.open(file, { maxSequences: 16, queueLimit: 10 * n })
   if (values.perplexity) {

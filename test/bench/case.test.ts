@@ -4,9 +4,10 @@ import { batch } from '../../bench/cases/batch.js'
 import { crossing } from '../../bench/cases/crossing.js'
 import { decode } from '../../bench/cases/decode.js'
 import { prefill } from '../../bench/cases/prefill.js'
+import { serve } from '../../bench/cases/serve.js'
 import { documents, prompt } from '../../bench/text.js'
 
-const all = [...decode, ...prefill, ...batch, ...crossing]
+const all = [...decode, ...prefill, ...batch, ...serve, ...crossing]
 
 describe('cases', () => {
   it('are chosen by every word, in any case of letters', () => {

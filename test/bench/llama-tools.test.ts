@@ -11,7 +11,7 @@ const job = {
 }
 const tools: Tools = {
   variable: 'MILLRACE_BENCH_TEST_TOOLS',
-  flags: { 'llama-bench': [], 'llama-batched-bench': [] },
+  flags: { 'llama-bench': [], 'llama-batched-bench': [], 'llama-server': [] },
   decodeArguments: () => [],
 }
 

@@ -1,0 +1,114 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { addChunk, events, serverOf } from '../../bench/drivers/llama-server.js'
+import type { Tools } from '../../bench/drivers/llama-tools.js'
+
+const tools: Tools = {
+  variable: 'MILLRACE_BENCH_TEST_SERVER',
+  flags: { 'llama-bench': [], 'llama-batched-bench': [], 'llama-server': ['--flag'] },
+  decodeArguments: () => [],
+}
+
+// Says three tokens to a prompt of n: n, n + 1 and, with the end, one that it only counts.
+const program = `#!${process.execPath}
+const http = require('node:http')
+const value = (name) => process.argv[process.argv.indexOf(name) + 1]
+if (!process.argv.includes('--flag') || value('-np') !== '2' || value('-c') !== '128') process.exit(3)
+http.createServer((request, response) => {
+  if (request.url === '/health') return response.end('{}')
+  let body = ''
+  request.on('data', (part) => { body += part })
+  request.on('end', () => {
+    const { prompt, n_predict } = JSON.parse(body)
+    if (prompt.length === 0) { response.statusCode = 400; return response.end('no prompt') }
+    response.write('data: ' + JSON.stringify({ tokens: [prompt.length], stop: false }) + '\\n\\ndata: {"tok')
+    response.write('ens":[' + (prompt.length + 1) + '],"stop":false}\\n\\n')
+    response.end('data: ' + JSON.stringify({ tokens: [], stop: true, tokens_predicted: n_predict }) + '\\n\\n')
+  })
+}).listen(Number(value('--port')), value('--host'))
+`
+
+const openOptions = {
+  file: 'model.gguf',
+  threads: 1,
+  sequences: 2,
+  contextTokens: 64,
+  vocabularyOnly: false,
+}
+const request = (n: number) => ({ prompt: new Int32Array(n), tokens: 3, awaited: false })
+
+describe.skipIf(process.platform === 'win32')('a server as a driver', () => {
+  let folder: string
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'millrace-server-'))
+    writeFileSync(join(folder, 'llama-server'), program)
+    chmodSync(join(folder, 'llama-server'), 0o755)
+    process.env[tools.variable] = folder
+  })
+  afterAll(() => {
+    delete process.env[tools.variable]
+    rmSync(folder, { recursive: true })
+  })
+
+  it('streams from it, one request per client', async () => {
+    const runtime = await serverOf(tools).open(openOptions)
+    try {
+      const streams = await runtime.parallel([request(5), request(7)])
+      expect(streams.map(({ tokens }) => tokens)).toEqual([
+        [5, 6, -1],
+        [7, 8, -1],
+      ])
+      for (const { start, arrivals } of streams) {
+        expect(arrivals.reduce((sum, { tokens }) => sum + tokens, 0)).toBe(3)
+        expect(arrivals.every(({ at }) => at >= start)).toBe(true)
+      }
+      await expect(runtime.generate(request(0))).rejects.toThrow('400: no prompt')
+    } finally {
+      await runtime.close()
+    }
+  })
+
+  it('says so when the program ends instead of serving', async () => {
+    const wrong = { ...openOptions, sequences: 3 }
+    await expect(serverOf(tools).open(wrong)).rejects.toThrow('Expected the server to get ready')
+  })
+
+  it('names the variable that says where the program is', async () => {
+    const unset = { ...tools, variable: 'MILLRACE_BENCH_TEST_NOTHING' }
+    await expect(serverOf(unset).open(openOptions)).rejects.toThrow('$MILLRACE_BENCH_TEST_NOTHING')
+  })
+})
+
+describe('what a server streams', () => {
+  const bodyOf = async function* (text: string) {
+    yield Buffer.from(text)
+  }
+
+  it('is taken apart event by event, an error as an error', async () => {
+    const all: unknown[] = []
+    for await (const one of events(
+      bodyOf('data: {"tokens":[1]}\n\n: ping\n\ndata:{"stop":true}\n'),
+    ))
+      all.push(one)
+    expect(all).toEqual([{ tokens: [1] }, { stop: true }])
+    const broken = events(bodyOf('error: {"message":"full"}\n'))
+    await expect(broken.next()).rejects.toThrow('full')
+  })
+
+  it('counts no token twice', () => {
+    const stream = { start: 0, arrivals: [], tokens: [] }
+    addChunk(stream, 1, { tokens: [4, 5] })
+    addChunk(stream, 2, { tokens: [] })
+    addChunk(stream, 3, { tokens: [6], stop: true, tokens_predicted: 3 })
+    expect(stream).toEqual({
+      start: 0,
+      arrivals: [
+        { at: 1, tokens: 2 },
+        { at: 3, tokens: 1 },
+      ],
+      tokens: [4, 5, 6],
+    })
+  })
+})
