@@ -1,5 +1,5 @@
 // Writes the corpus as tokens, with the library's own tokenizer and template:
-//   node --import tsx models/brook/encode.ts --out <folder> [--samples n] [--mixture last]
+//   node --import tsx models/brook/encode.ts --out <folder> [--samples n] [--mixture last] [--first n]
 // For each split: <split>.tokens (u16 LE), <split>.answers (u8 per token: 1 where an answer is to be
 // learned) and <split>.lengths (u32 LE per sample); and vocabulary.gguf, which has no tensors.
 
@@ -77,16 +77,17 @@ function* texts(): Generator<string> {
 
 interface Part {
   split: Split
+  first: number
   samples: number
   mixture: Mixture
 }
 
-function encode(model: Model, folder: string, { split, samples, mixture }: Part): number {
+function encode(model: Model, folder: string, { split, first, samples, mixture }: Part): number {
   const files = ['tokens', 'answers', 'lengths'].map((kind) =>
     openSync(join(folder, `${split}.${kind}`), 'w'),
   )
   let total = 0
-  for (const sample of take(corpus(seed, split, mixture), samples)) {
+  for (const sample of take(corpus(seed, split, mixture, first), samples)) {
     const tokens: number[] = []
     const answers: number[] = []
     for (const { text, isAnswer } of segmentsOf(sample)) {
@@ -113,6 +114,7 @@ async function main(): Promise<void> {
       out: { type: 'string' },
       samples: { type: 'string', default: '300000' },
       mixture: { type: 'string', default: 'main' },
+      first: { type: 'string', default: '0' }, // sample of the training split
     },
   })
   if (values.out === undefined) throw new Error('Expected --out <folder>')
@@ -128,9 +130,9 @@ async function main(): Promise<void> {
   await using model = await Model.open(path, { vocabularyOnly: true })
   const mixture = values.mixture as Mixture
   for (const part of [
-    { split: 'train', samples: Number(values.samples), mixture },
-    { split: 'valid', samples: 4000, mixture: 'main' },
-    { split: 'test', samples: 4000, mixture: 'main' },
+    { split: 'train', first: Number(values.first), samples: Number(values.samples), mixture },
+    { split: 'valid', first: 0, samples: 4000, mixture: 'main' },
+    { split: 'test', first: 0, samples: 4000, mixture: 'main' },
   ] as const) {
     console.log(`${part.split}: ${encode(model, values.out, part)} tokens`)
   }

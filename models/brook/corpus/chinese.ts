@@ -80,7 +80,7 @@ const factFilling = (random: Random) => {
 export function chinesePassage(random: Random, split: Split): Sample {
   const asked = filled(random, split, factFilling)
   const facts = [asked]
-  const length = random.integer(2, 6)
+  const length = random.integer(2, split === 'train' ? 10 : 6)
   while (facts.length < length) {
     const fact = filled(random, 'train', factFilling)
     const differs = facts.every(

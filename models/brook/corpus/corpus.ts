@@ -55,7 +55,7 @@ const mixtures = {
     chineseSum: 3,
     chineseChat: 1,
   },
-  /** For the end of a run: more of what is learned last. */
+  /** Where a run goes on from a model that knows the rest: what is learned last. */
   last: {
     story: 5,
     passage: 38,
@@ -70,17 +70,33 @@ const mixtures = {
     chineseSum: 3,
     chineseChat: 1,
   },
+  /** For the fall of the rate: of everything, and more of what is learned last. */
+  even: {
+    story: 8,
+    passage: 26,
+    record: 13,
+    tool: 9,
+    list: 14,
+    sum: 13,
+    count: 3,
+    chat: 1,
+    chineseStory: 1,
+    chinesePassage: 8,
+    chineseSum: 3,
+    chineseChat: 1,
+  },
 } satisfies Record<string, Record<Kind, number>>
 export type Mixture = keyof typeof mixtures
 
-/** Endless; sample i depends on seed, split, mixture and i alone. */
+/** Endless, from sample `first` on; sample i depends on seed, split, mixture and i alone. */
 export function* corpus(
   seed: string,
   split: Split,
   mixture: Mixture = 'main',
+  first = 0,
 ): Generator<Sample, never> {
   const shares = Object.entries(mixtures[mixture]) as [Kind, number][]
-  for (let i = 0; ; i++) {
+  for (let i = first; ; i++) {
     const random = new Random(`${seed} ${split} ${i}`)
     let share = random.number() * 100
     const chosen = shares.find(([, part]) => {

@@ -40,20 +40,26 @@ const messages = [
 ]
 const chores = ['water the plants', 'feed the cat', 'buy bread', 'call the dentist', 'wash the car']
 
-// In training at times something that no list holds, so that it is copied and not recognized.
-const orUnheard = (
+// In training at times something else, often a word that no list holds, so that it is copied and
+// not recognized.
+const orElse = (
   random: Random,
   split: Split,
   known: string[],
-  make: typeof words.inventedWord,
-) => (split === 'train' && random.chance(0.3) ? make(random) : random.pick(known))
+  make: (random: Random) => string,
+): string => (split === 'train' && random.chance(0.4) ? make(random) : random.pick(known))
+
+const anyWord = (random: Random): string =>
+  random.chance(0.5)
+    ? words.inventedWord(random)
+    : random.pick([...words.foods, ...words.listWords, ...words.things, ...words.animals])
 
 const kinds: Record<string, Kind> = {
   get_weather: {
     description: 'The weather in a city',
     parameters: { city: text },
     draw: (random, split) => ({
-      city: orUnheard(random, split, words.cities, words.inventedName),
+      city: orElse(random, split, words.cities, words.inventedName),
     }),
     asks: [
       'What is the weather like in {city}?',
@@ -111,7 +117,7 @@ const kinds: Record<string, Kind> = {
     description: 'Find a recipe with an ingredient',
     parameters: { ingredient: text },
     draw: (random, split) => ({
-      ingredient: orUnheard(random, split, words.foods, words.inventedWord),
+      ingredient: orElse(random, split, words.foods, anyWord),
     }),
     asks: [
       'What can I cook with {ingredient}?',
@@ -125,7 +131,9 @@ const kinds: Record<string, Kind> = {
     description: 'Buy something in the shop',
     parameters: { item: text, count: integer },
     draw: (random) => ({
-      item: `${random.pick(words.colours)} ${random.pick(words.things)}`,
+      item: random.chance(0.3)
+        ? random.pick(words.foods)
+        : `${random.pick(words.colours)} ${random.pick(words.things)}`,
       count: random.integer(2, 20),
     }),
     asks: [
