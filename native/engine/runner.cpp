@@ -1,5 +1,6 @@
 #include "engine/runner.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <new>
@@ -52,6 +53,12 @@ Result<std::unique_ptr<Runner>> Runner::open_on(const std::shared_ptr<Device>& d
     if (!runner->host_logits_)
       return error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for the logits of a step",
                    size_bytes);
+    runner->host_best_.resize(static_cast<size_t>(options.max_outputs) * k_most_top);
+    const size_t best_bytes = sizeof(TopValue) * runner->host_best_.size();
+    auto best = device->alloc(best_bytes, "the best logits of a step");
+    TRY(best);
+    runner->best_ = *best;
+    runner->workspace_bytes_ += 2 * best_bytes;
   }
   auto size = size_cache(
       config, device->ops(),
@@ -74,12 +81,20 @@ Status Runner::try_step(const Model& model) {
   const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
   TRY(forward(model.config(), *weights_, *device_, view, {&token, &position, 1, &span, 1, &row, 1},
               *workspace_));
-  auto logits = this->logits(model.config(), 1);
-  TRY(logits);
-  for (int i = 0; i < model.config().vocab_size; ++i)
-    if (!std::isfinite((*logits)[i]))
+  TRY(copy_rows(model.config(), 0, 1));
+  TRY(copy_best(model.config(), 1, 1));
+  const int n = model.config().vocab_size;
+  const auto* logits = static_cast<const float*>(host_logits_.get());
+  const std::string name = device_->info().name;
+  for (int i = 0; i < n; ++i)
+    if (!std::isfinite(logits[i]))
       return error(ErrorCode::device, "Expected finite logits of a first step but %s gave %g",
-                   device_->info().name.c_str(), static_cast<double>((*logits)[i]));
+                   name.c_str(), static_cast<double>(logits[i]));
+  const int32_t expected = first_equal(logits, n, largest(logits, n));
+  if (host_best_[0].index != expected)
+    return error(ErrorCode::device,
+                 "Expected the best token of a first step to be %d but %s gave %d", expected,
+                 name.c_str(), host_best_[0].index);
   return {};
 }
 
@@ -95,36 +110,80 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
   const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
   TRY(forward(model_->config(), *weights_, *device_, view, step, *workspace_));
   TRY(device_->finish());
-  auto logits = this->logits(model_->config(), n_outputs);
-  TRY(logits);
+  auto rows = fetch(batch);
+  TRY(rows);
   draws.resize(batch.outputs.size());
-  const size_t width = static_cast<size_t>(model_->config().vocab_size);
   device_->queue().pool().parallel_for(n_outputs, 1, [&](int begin, int end, int worker) {
     for (int i = begin; i < end; ++i) {
       const size_t row = static_cast<size_t>(i);
-      sample(batch.outputs[row], *logits + row * width, scratch_[static_cast<size_t>(worker)],
-             draws[row]);
+      sample(batch.outputs[row], *rows, row, scratch_[static_cast<size_t>(worker)], draws[row]);
     }
   });
   return {};
 }
 
-// The step's rows of logits where the host reads them.
-Result<float*> Runner::logits(const Config& config, int n_outputs) {
-  if (device_->shares_host_memory()) return workspace_->logits;
-  auto* host = static_cast<float*>(host_logits_.get());
-  const size_t size_bytes =
-      sizeof(float) * static_cast<size_t>(n_outputs) * static_cast<size_t>(config.vocab_size);
-  if (n_outputs > 0) TRY(device_->copy_out(host, workspace_->logits, size_bytes));
-  return host;
+namespace {
+
+// best_needed() of the request; a score needs every row whole.
+int needed_by(const BatchOutput& output) {
+  return output.sequence->is_score() ? 0 : best_needed(output.sequence->request.sampling);
+}
+
+}  // namespace
+
+// Over a bus, a few best values instead of a row of the vocabulary.
+Result<Runner::Rows> Runner::fetch(const Batch& batch) {
+  if (device_->shares_host_memory()) return Rows{workspace_->logits};
+  const int n = static_cast<int>(batch.outputs.size());
+  Rows rows{static_cast<float*>(host_logits_.get())};
+  const auto needed = [&](int i) { return needed_by(batch.outputs[static_cast<size_t>(i)]); };
+  for (int i = 0; i < n; ++i) rows.k = std::max(rows.k, needed(i));
+  if (rows.k > 0) {
+    TRY(copy_best(model_->config(), n, rows.k));
+    rows.best = host_best_.data();
+  }
+  for (int i = 0; i < n;) {
+    const int first = i;
+    while (i < n && needed(i) == 0) ++i;
+    if (i > first)
+      TRY(copy_rows(model_->config(), first, i - first));
+    else
+      ++i;
+  }
+  return rows;
+}
+
+// The k best of each of the step's rows of logits to host_best_.
+Status Runner::copy_best(const Config& config, int n_outputs, int k) {
+  auto* best = static_cast<TopValue*>(best_.data());
+  device_->ops().top_k(device_->queue(),
+                       {workspace_->logits, n_outputs, config.vocab_size, k, best});
+  TRY(device_->finish());
+  return device_->copy_out(
+      host_best_.data(), best,
+      sizeof(TopValue) * static_cast<size_t>(n_outputs) * static_cast<size_t>(k));
+}
+
+// Whole rows to their places in host_logits_.
+Status Runner::copy_rows(const Config& config, int first, int n) {
+  const size_t width = static_cast<size_t>(config.vocab_size);
+  const size_t at = static_cast<size_t>(first) * width;
+  return device_->copy_out(static_cast<float*>(host_logits_.get()) + at, workspace_->logits + at,
+                           sizeof(float) * static_cast<size_t>(n) * width);
 }
 
 // Runs on a worker, where an exception would end the process: memory refused ends the request only.
-void Runner::sample(const BatchOutput& output, float* logits, Scratch& scratch, Draw& draw) const {
+void Runner::sample(const BatchOutput& output, const Rows& rows, size_t row, Scratch& scratch,
+                    Draw& draw) const {
   const Sequence& sequence = *output.sequence;
   const Request& request = sequence.request;
-  const DrawInput input{logits, model_->config().vocab_size, &request.sampling, &sequence.counts,
-                        static_cast<uint64_t>(output.position) + 1};
+  const int vocab_size = model_->config().vocab_size;
+  DrawInput input{rows.logits + row * static_cast<size_t>(vocab_size), vocab_size,
+                  &request.sampling, &sequence.counts, static_cast<uint64_t>(output.position) + 1};
+  if (rows.best && needed_by(output) > 0) {
+    input.logits = nullptr;
+    input.best = rows.best + row * static_cast<size_t>(rows.k);
+  }
   try {
     if (sequence.is_score()) {
       const size_t next = static_cast<size_t>(output.position) + 1;

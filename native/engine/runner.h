@@ -46,8 +46,17 @@ class Runner {
                                                  std::shared_ptr<const Model> model,
                                                  const RunnerOptions& options);
   Status try_step(const Model& model);
-  Result<float*> logits(const Config& config, int n_outputs);
-  void sample(const BatchOutput& output, float* logits, Scratch& scratch, Draw& draw) const;
+  // What sampling reads of the step's outputs: whole rows of logits, or the best of each.
+  struct Rows {
+    float* logits = nullptr;         // [n_outputs, vocab_size]; rows that need_best are not filled
+    const TopValue* best = nullptr;  // [n_outputs, k]; null: every row is whole
+    int k = 0;
+  };
+  Result<Rows> fetch(const Batch& batch);
+  Status copy_best(const Config& config, int n_outputs, int k);
+  Status copy_rows(const Config& config, int first, int n);
+  void sample(const BatchOutput& output, const Rows& rows, size_t row, Scratch& scratch,
+              Draw& draw) const;
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<Device> device_;
@@ -56,7 +65,10 @@ class Runner {
   size_t workspace_bytes_ = 0;
   CacheSize cache_size_;
   Buffer cache_;
-  std::shared_ptr<void> host_logits_;  // where the device's memory is not the host's
+  // Where the device's memory is not the host's:
+  std::shared_ptr<void> host_logits_;
+  Buffer best_;                      // [max_outputs, k_most_top], on the device
+  std::vector<TopValue> host_best_;  // as many
   std::string why_no_gpu_;
   std::vector<Scratch> scratch_;  // per worker
 };

@@ -10,6 +10,8 @@ namespace millrace {
 
 namespace {
 
+constexpr float k_nothing = -std::numeric_limits<float>::infinity();
+
 // One row on its way to a token.
 struct Row {
   const DrawInput& input;
@@ -54,8 +56,13 @@ void heat(Row& row) {
 }
 
 void cut_top_k(Row& row) {
-  select_top(row.input.logits, row.input.vocab_size, row.sampling().top_k, row.scratch.kept);
+  const DrawInput& input = row.input;
+  std::vector<Candidate>& kept = row.scratch.kept;
   row.is_cut = true;
+  if (input.logits) return select_top(input.logits, input.vocab_size, row.sampling().top_k, kept);
+  kept.clear();
+  for (int i = 0; i < row.sampling().top_k && input.best[i].index >= 0; ++i)
+    kept.push_back({input.best[i].index, input.best[i].value});
 }
 
 // Length of the shortest prefix of the ranked candidates whose weights, added to `sum`, reach
@@ -99,7 +106,7 @@ Candidate last_to_reach(const Row& row, double share) {
   for (int32_t i = 0; i < input.vocab_size; ++i) {
     if (bin_of(row, input.logits[i]) == bin) edge.push_back({i, input.logits[i]});
   }
-  if (edge.empty()) return {input.vocab_size, -std::numeric_limits<float>::infinity()};
+  if (edge.empty()) return {input.vocab_size, k_nothing};
   std::sort(edge.begin(), edge.end(), ranks_before);
   return edge[count_to_reach(row, edge, before, share * total) - 1];
 }
@@ -170,10 +177,18 @@ void pick(Row& row) {
 }
 
 void pick_highest(Row& row) {
-  row.token = first_equal(row.input.logits, row.input.vocab_size, row.highest);
+  const DrawInput& input = row.input;
+  row.token =
+      input.logits ? first_equal(input.logits, input.vocab_size, row.highest) : input.best->index;
 }
 
-void survey(Row& row) { row.highest = largest(row.input.logits, row.input.vocab_size); }
+void survey(Row& row) {
+  const DrawInput& input = row.input;
+  if (input.logits)
+    row.highest = largest(input.logits, input.vocab_size);
+  else
+    row.highest = input.best->index >= 0 ? input.best->value : k_nothing;
+}
 
 bool always(const Sampling&) { return true; }
 bool is_greedy(const Sampling& sampling) { return sampling.temperature == 0.0f; }
@@ -249,6 +264,12 @@ bool needs_counts(const Sampling& sampling) {
          sampling.frequency_penalty != 0.0f;
 }
 
+int best_needed(const Sampling& sampling) {
+  if (needs_counts(sampling) || has_bias(sampling) || sampling.logprobs >= 0) return 0;
+  if (is_greedy(sampling)) return 1;
+  return sampling.top_k <= k_most_top ? sampling.top_k : 0;
+}
+
 void draw_token(const DrawInput& input, Scratch& scratch, Draw& result) {
   const Sampling& sampling = *input.sampling;
   double normalizer = 0;
@@ -269,6 +290,7 @@ void draw_token(const DrawInput& input, Scratch& scratch, Draw& result) {
     return;
   }
   result.token = row.token;
+  if (sampling.logprobs < 0) return;
   const float logit = logit_before_changes(input, scratch, row.token);
   result.chosen = {row.token, logprob_of(logit, normalizer)};
 }

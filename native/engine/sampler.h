@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "engine/logits.h"
 #include "engine/request.h"
+#include "ops/ops.h"
 
 namespace millrace {
 
@@ -31,11 +32,12 @@ class TokenCounts {
 };
 
 struct DrawInput {
-  float* logits;  // [vocab_size], changed in place
+  float* logits;  // [vocab_size], changed in place; null where `best` is all that is known
   int vocab_size;
   const Sampling* sampling;
-  const TokenCounts* counts;  // null: no penalties
-  uint64_t position;          // of the token to be drawn
+  const TokenCounts* counts;       // null: no penalties
+  uint64_t position;               // of the token to be drawn
+  const TopValue* best = nullptr;  // best_needed() of them, ranked, where logits is null
 };
 
 // What was found out about one row.
@@ -53,6 +55,9 @@ struct Scratch {
 };
 
 bool needs_counts(const Sampling& sampling);
+
+// How many of a row's best logits decide which token is drawn; 0: all of them do.
+int best_needed(const Sampling& sampling);
 
 // Chooses a token by the whole chain.
 void draw_token(const DrawInput& input, Scratch& scratch, Draw& result);

@@ -167,8 +167,23 @@ struct GatherArgs {
   float* out;
 };
 
+// out[i, j] = the j-th best of values[i, :], exactly: the higher first, of equals the lower index.
+// NaN has no rank; where a row has fewer, index is -1.
+struct TopValue {
+  int32_t index;
+  float value;
+};
+constexpr int k_most_top = 128;
+struct TopKArgs {
+  const float* values;  // [n, width]
+  int n;
+  int width;
+  int k;          // 1..k_most_top
+  TopValue* out;  // [n, k]
+};
+
 struct Ops {
-  const char* name;  // "reference", "avx2", "avx512", "neon", "cuda"
+  const char* name;  // "reference", "avx2", "avx-vnni", "avx512", "neon", "neon-i8mm", "cuda"
 
   // Bytes of the packed form of a weight, or 0 when this table reads the plain form.
   size_t (*packed_bytes)(DType dtype, int rows, int cols);
@@ -187,6 +202,7 @@ struct Ops {
   void (*gate)(Queue&, const GateArgs&);
   void (*add)(Queue&, const AddArgs&);
   void (*gather)(Queue&, const GatherArgs&);
+  void (*top_k)(Queue&, const TopKArgs&);  // for hosts that cannot read the logits in place
 };
 
 }  // namespace millrace

@@ -57,7 +57,8 @@ Ops ops_of(const Plugin& plugin) {
           PluginQueue::run<&Plugin::attention, AttentionArgs>,
           PluginQueue::run<&Plugin::gate, GateArgs>,
           PluginQueue::run<&Plugin::add, AddArgs>,
-          PluginQueue::run<&Plugin::gather, GatherArgs>};
+          PluginQueue::run<&Plugin::gather, GatherArgs>,
+          PluginQueue::run<&Plugin::top_k, TopKArgs>};
 }
 
 Status matching(const Plugin* plugin) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "base/thread-pool.h"
 #include "ops/device.h"
@@ -247,6 +248,24 @@ void gather(Queue&, const GatherArgs& args) {
 
 }  // namespace
 
+void reference_top_k(Queue&, const TopKArgs& args) {
+  std::vector<TopValue> ranked;
+  for (int64_t i = 0; i < args.n; ++i) {
+    ranked.clear();
+    for (int32_t j = 0; j < args.width; ++j) {
+      const float value = args.values[i * args.width + j];
+      if (!std::isnan(value)) ranked.push_back({j, value});
+    }
+    const int k = std::min(args.k, static_cast<int>(ranked.size()));
+    std::partial_sort(ranked.begin(), ranked.begin() + k, ranked.end(),
+                      [](const TopValue& a, const TopValue& b) {
+                        return a.value > b.value || (a.value == b.value && a.index < b.index);
+                      });
+    TopValue* out = args.out + i * args.k;
+    std::fill(std::copy_n(ranked.begin(), k, out), out + args.k, TopValue{-1, 0.0f});
+  }
+}
+
 const Ops k_reference_ops{
     .name = "reference",
     .packed_bytes = packed_bytes,
@@ -262,6 +281,7 @@ const Ops k_reference_ops{
     .gate = gate,
     .add = add,
     .gather = gather,
+    .top_k = reference_top_k,
 };
 
 }  // namespace millrace

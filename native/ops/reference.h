@@ -7,4 +7,7 @@ namespace millrace {
 
 extern const Ops k_reference_ops;
 
+// The one form of it for all tables of the CPU: there the engine reads logits where they are.
+void reference_top_k(Queue& queue, const TopKArgs& args);
+
 }  // namespace millrace

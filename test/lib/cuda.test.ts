@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { Engine, type EngineOptions, Model } from '../../lib/index.js'
+import { Engine, type EngineOptions, type GenerateRequest, Model } from '../../lib/index.js'
 import { native } from '../../lib/native.js'
 import { buildFolder } from '../support/probe.js'
 import { writeSmallModel } from '../support/small-model.js'
@@ -63,6 +63,40 @@ describe.skipIf(!existsSync(library))('an engine on the device library', () => {
       expect(engine.stats().identityHolds).toBe(true)
     },
   )
+
+  // With log-probabilities asked for, whole rows of logits come from the device; without, where a
+  // few decide, only those.
+  it('draws the same from the best logits as from all of them', async () => {
+    const samplings: Partial<GenerateRequest>[] = [
+      { temperature: 0 },
+      { temperature: 1, topK: 1 },
+      { temperature: 1, topK: 40, seed: 1 },
+      { temperature: 0.8, topK: 128, topP: 0.9, minP: 0.01, seed: 2 },
+      { temperature: 1, topK: 200, seed: 3 },
+      { temperature: 1, topP: 0.8, seed: 4 },
+      { temperature: 1, topK: 20, repetitionPenalty: 1.5, seed: 5 },
+      { temperature: 0, logitBias: { 7: 100 } },
+    ]
+    useLibrary()
+    await using engine = await Engine.open(model, {
+      ...options,
+      device: 'cuda',
+      maxSequences: samplings.length,
+    })
+    const draw = (more: Partial<GenerateRequest>): Promise<number[][]> =>
+      Promise.all(
+        samplings.map(async (sampling) => {
+          const [prompt = []] = prompts
+          const request = { prompt, maxTokens: 6, ignoreEos: true, ...sampling, ...more }
+          return [...(await engine.generate(request)).tokens]
+        }),
+      )
+    const found = await draw({})
+    expect(found).toEqual(await draw({ logprobs: 0 }))
+    expect(found[0]).toEqual(found[1])
+    expect(found.at(-1)).toEqual(Array(6).fill(7))
+    expect(new Set(found.map(String)).size).toBeGreaterThan(4)
+  })
 
   it('scores as the CPU does', async () => {
     const prompt = prompts[1] ?? []

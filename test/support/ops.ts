@@ -85,6 +85,9 @@ export const ops = probe<{
     call: Where & { gate: Float32Array; up: Float32Array; out: Float32Array; act: string },
   ): void
   opsAdd(call: Where & { x: Float32Array; y: Float32Array }): void
+  opsTopK(
+    call: Where & { x: Float32Array; indices: Int32Array; values: Float32Array; k: number },
+  ): void
   opsGather(
     call: Where & { x: Float32Array; rows: Int32Array; dim: number; out: Float32Array },
   ): void

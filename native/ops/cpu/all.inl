@@ -27,4 +27,5 @@ const Ops k_ops{
     .gate = gate,
     .add = add,
     .gather = gather,
+    .top_k = reference_top_k,
 };

@@ -12,6 +12,7 @@
 #include "ops/cpu/packed.h"
 #include "ops/device.h"
 #include "ops/ops.h"
+#include "ops/reference.h"
 
 namespace millrace {
 

@@ -98,6 +98,7 @@ constexpr Plugin k_plugin = {
     run<gate, GateArgs>,
     run<add, AddArgs>,
     run<gather, GatherArgs>,
+    run<top_k, TopKArgs>,
 };
 
 }  // namespace

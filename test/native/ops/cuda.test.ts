@@ -263,7 +263,19 @@ function uneven(seed: number, n: number, cols: number): Float32Array {
   return normals(seed, n * cols).map((v, i) => v * 4 ** (Math.floor((i % cols) / 32) % 8))
 }
 
+/** The second row has its best where few threads look, and the bound has to be moved. */
+function topK(): Float32Array {
+  const [width, k] = [20_000, 40]
+  const x = normals(5, 2 * width).map((v, i) =>
+    i >= width && (i - width) % 1024 < 60 ? 9 + (i % 997) : v,
+  )
+  const [indices, values] = [new Int32Array(2 * k), new Float32Array(2 * k)]
+  ops.opsTopK({ table: 'cuda', x, indices, values, k })
+  return Float32Array.of(...indices, ...values)
+}
+
 const cases = [
+  { name: 'top-k', run: topK },
   { name: 'norm', run: norm },
   { name: 'attention on an f16 cache', run: () => attend() },
   { name: 'attention in many blocks', run: walk },

@@ -183,6 +183,18 @@ Napi::Value ops_gather(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value ops_top_k(const Napi::CallbackInfo& info) {
+  return on_device(info, [](Device& device, const Fields& f) {
+    auto* indices = f.ints("indices");
+    auto* values = f.floats("values");
+    const int k = f.number("k"), n = static_cast<int>(f.length("indices")) / k;
+    std::vector<TopValue> out(f.length("indices"));
+    device.ops().top_k(device.queue(),
+                       {f.floats("x"), n, static_cast<int>(f.length("x")) / n, k, out.data()});
+    for (size_t i = 0; i < out.size(); ++i) indices[i] = out[i].index, values[i] = out[i].value;
+  });
+}
+
 // --- the cache: sequences are fed step by step
 // ----------------------------------------------------
 
@@ -307,6 +319,7 @@ void register_ops(Napi::Env env, Napi::Object exports) {
   add("opsGate", ops_gate);
   add("opsAdd", ops_add);
   add("opsGather", ops_gather);
+  add("opsTopK", ops_top_k);
   add("opsAttention", ops_attention);
 }
 
