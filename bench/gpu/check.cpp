@@ -232,6 +232,26 @@ void check_rows(Checker& checker) {
                         {arena.floats(normals(1, k_size)), rows.data(), n, dim, out});
     return arena.read(out, k_size);
   });
+  checker.check("top-k", 0, [](Arena& arena) {
+    constexpr int k_rows = 3, k_width = 50'000, k_best = 40;
+    constexpr size_t k_found = size_t{k_rows} * k_best;
+    std::vector<float> values = normals(1, size_t{k_rows} * k_width);
+    // The last row has its best where few threads look.
+    for (size_t i = 2 * k_width; i < values.size(); ++i)
+      if (i % 1024 < 60) values[i] = 9.0f + static_cast<float>(i % 997);
+    auto* out = static_cast<TopValue*>(arena.bytes(sizeof(TopValue) * k_found));
+    Device& device = arena.device();
+    device.ops().top_k(device.queue(), {arena.floats(values), k_rows, k_width, k_best, out});
+    must(device.finish());
+    std::vector<TopValue> found(k_found);
+    must(device.copy_out(found.data(), out, sizeof(TopValue) * k_found));
+    std::vector<float> told;
+    for (const TopValue& one : found) {
+      told.push_back(static_cast<float>(one.index));
+      told.push_back(one.value);
+    }
+    return told;
+  });
   checker.check("embed q4_K", 1e-6, [](Arena& arena) {
     std::vector<uint8_t> memory;
     Weight table = random_weight(DType::q4_k, 300, dim, memory);

@@ -126,6 +126,21 @@ void time_rows(Job& job, int n) {
   });
 }
 
+void time_top_k(Job& job, int n, int width, int k) {
+  Arena arena(job.device);
+  const size_t count = static_cast<size_t>(n) * static_cast<size_t>(width);
+  const float* x = arena.floats(normals(1, count));
+  auto* out = static_cast<TopValue*>(
+      arena.bytes(sizeof(TopValue) * static_cast<size_t>(n) * static_cast<size_t>(k)));
+  const Ops& ops = job.device.ops();
+  const double seconds = seconds_of(job.device, [&] {
+    ops.top_k(job.device.queue(), {x, n, width, k, out});
+  });
+  job.report.add("top-k " + std::to_string(k) + " n=" + std::to_string(n),
+                 {{"us", 1e6 * seconds},
+                  {"GB_s", static_cast<double>(sizeof(float) * count) / seconds / 1e9}});
+}
+
 }  // namespace
 
 void time_operators(Job& job) {
@@ -134,6 +149,7 @@ void time_operators(Job& job) {
     time_matmul(job, {"small", 64, 256}, DType::q4_k, {1, 20});
     time_attention(job, 2, 140, 1);
     time_rows(job, 2);
+    time_top_k(job, 2, 3000, 5);
     return;
   }
   // Of Llama-3.1-8B.
@@ -153,6 +169,8 @@ void time_operators(Job& job) {
   time_attention(job, 1, 0, 1024);
   time_attention(job, 8, 0, 1024);
   for (const int n : {1, 64, 1024}) time_rows(job, n);
+  for (const int k : {1, 40})
+    for (const int n : {1, 64, 256}) time_top_k(job, n, 128256, k);
 }
 
 }  // namespace millrace
