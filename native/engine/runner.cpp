@@ -11,6 +11,15 @@
 
 namespace millrace {
 
+namespace {
+
+// best_needed() of the request; a score needs every row whole.
+int needed_by(const BatchOutput& output) {
+  return output.sequence->is_score() ? 0 : best_needed(output.sequence->request.sampling);
+}
+
+}  // namespace
+
 // With "auto", whatever keeps the GPU from opening the engine is the reason to take the CPU; a
 // fault of the model's own shows there too.
 Result<std::unique_ptr<Runner>> Runner::open(std::shared_ptr<const Model> model,
@@ -121,15 +130,6 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
   });
   return {};
 }
-
-namespace {
-
-// best_needed() of the request; a score needs every row whole.
-int needed_by(const BatchOutput& output) {
-  return output.sequence->is_score() ? 0 : best_needed(output.sequence->request.sampling);
-}
-
-}  // namespace
 
 // Over a bus, a few best values instead of a row of the vocabulary.
 Result<Runner::Rows> Runner::fetch(const Batch& batch) {

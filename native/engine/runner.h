@@ -48,7 +48,7 @@ class Runner {
   Status try_step(const Model& model);
   // What sampling reads of the step's outputs: whole rows of logits, or the best of each.
   struct Rows {
-    float* logits = nullptr;         // [n_outputs, vocab_size]; rows that need_best are not filled
+    float* logits = nullptr;         // [n_outputs, vocab_size]; not filled where the best decide
     const TopValue* best = nullptr;  // [n_outputs, k]; null: every row is whole
     int k = 0;
   };
