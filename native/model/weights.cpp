@@ -211,11 +211,24 @@ Layer load_layer(Loader& loader, const Config& config, int index) {
   return layer;
 }
 
+// A device takes about what the file holds: said before minutes of copying, not after.
+Status fits(const ModelFile& file, const Device& device) {
+  if (device.shares_host_memory()) return {};
+  size_t size_bytes = 0;
+  for (const TensorEntry& entry : file.tensors()) size_bytes += entry.size_bytes;
+  const size_t free_bytes = device.info().free_bytes;
+  if (size_bytes - size_bytes / 16 <= free_bytes) return {};
+  return error(ErrorCode::out_of_memory,
+               "cannot allocate %zu bytes for the weights: %zu are free on %s", size_bytes,
+               free_bytes, device.info().name.c_str());
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const ModelFile> file,
                                                      const Config& config, Device& device,
                                                      const LoadHooks& hooks) {
+  TRY(fits(*file, device));
   Loader loader(*file, device, hooks, static_cast<int>(file->tensors().size()));
   auto weights = std::make_shared<Weights>();
   weights->embedding = loader.table("token_embd.weight", config.vocab_size, config.dim);

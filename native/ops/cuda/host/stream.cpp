@@ -2,6 +2,7 @@
 
 #include "ops/cuda/stream.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -68,7 +69,10 @@ DeviceFacts Stream::facts() const {
 }
 size_t Stream::shared_bytes() const { return simt::k_max_shared_bytes; }
 
-size_t Stream::free_bytes() const { return free_memory_bytes(); }
+size_t Stream::free_bytes() const {
+  const int64_t left = state_->bytes_left;
+  return left < 0 ? free_memory_bytes() : std::min(free_memory_bytes(), static_cast<size_t>(left));
+}
 
 void* Stream::alloc(size_t size_bytes) {
   int64_t& left = state_->bytes_left;
