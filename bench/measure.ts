@@ -282,8 +282,11 @@ export const measure = async (job: Job): Promise<Sample> => {
   } else if (row.kind === 'load') measured = await loadCase(job, open)
   else {
     const runtime = await open()
-    measured = await kinds[row.kind](job, runtime)
-    await runtime.close()
+    try {
+      measured = await kinds[row.kind](job, runtime)
+    } finally {
+      await runtime.close()
+    }
   }
   const { values, extra, tokens, exactDigest } = measured
   const digest = createHash('sha256').update(Int32Array.from(tokens)).digest('hex').slice(0, 16)

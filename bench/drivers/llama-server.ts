@@ -9,11 +9,11 @@ import { setTimeout } from 'node:timers/promises'
 import type { Driver, OpenOptions, Runtime, Stream, StreamRequest } from '../driver.js'
 import { type Tools, toolsFolder } from './llama-tools.js'
 
-/** An event of a streamed `/completion`. Servers leave out the tokens that end inside a character. */
+/** An event of a streamed `/completion`. Tokens that end inside a character are not told. */
 export interface Chunk {
   tokens?: number[]
   stop?: boolean
-  /** With `stop`: of the whole answer. */
+  /** So far. */
   tokens_predicted?: number
 }
 
@@ -23,10 +23,12 @@ const untold = -1
 /** Adds what an event brought to the stream. */
 export function addChunk(stream: Stream, at: number, chunk: Chunk): void {
   const told = chunk.tokens ?? []
-  const missing = chunk.stop ? (chunk.tokens_predicted ?? 0) - stream.tokens.length : 0
-  const more = Math.max(0, missing - told.length)
-  const tokens = [...told, ...Array.from({ length: more }, () => untold)]
-  if (tokens.length === 0) return
+  const missing = (chunk.tokens_predicted ?? 0) - stream.tokens.length - told.length
+  const tokens = [...Array.from({ length: Math.max(0, missing) }, () => untold), ...told]
+  if (tokens.length === 0) {
+    if (chunk.stop) return
+    throw new Error(`Expected tokens of the server but received ${JSON.stringify(chunk)}`)
+  }
   stream.arrivals.push({ at, tokens: tokens.length })
   stream.tokens.push(...tokens)
 }
@@ -80,14 +82,71 @@ async function freePort(): Promise<number> {
 
 const longestStartMs = 120_000
 
-async function untilReady(url: string, hasEnded: () => boolean): Promise<void> {
+interface Server {
+  url: string
+  version: string
+  close(): Promise<void>
+}
+
+/** What a server says of itself; not every one says all of it. */
+interface Props {
+  build_info?: string
+  model_path?: string
+}
+
+/** Starts it and waits until it serves the file. It ends with this process. */
+async function start(program: string, file: string, args: string[]): Promise<Server> {
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const child = spawn(program, [...args, '-m', file, '--host', '127.0.0.1', '--port', `${port}`], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  let said = ''
+  child.stderr.on('data', (bytes: Buffer) => {
+    said = (said + bytes.toString()).slice(-600)
+  })
+  const kill = () => child.kill('SIGKILL')
+  const killAndLeave = () => {
+    kill()
+    process.exit(143)
+  }
+  process.once('exit', kill)
+  process.once('SIGTERM', killAndLeave)
+  let why: string | undefined
+  const ended = new Promise<void>((resolve) => {
+    child.once('error', (error) => {
+      why = error.message
+      resolve()
+    })
+    child.once('close', (code, signal) => {
+      why ??= `it ended with ${code ?? signal}`
+      resolve()
+    })
+  })
+  const close = async () => {
+    kill()
+    await ended
+    process.removeListener('exit', kill)
+    process.removeListener('SIGTERM', killAndLeave)
+  }
   const end = performance.now() + longestStartMs
-  while (performance.now() < end && !hasEnded()) {
-    const response = await fetch(`${url}/health`).catch(() => undefined)
-    if (response?.ok) return
+  while (why === undefined && performance.now() < end) {
+    const health = await fetch(`${url}/health`).catch(() => undefined)
+    if (health?.ok && why === undefined) {
+      const props: Props = await fetch(`${url}/props`).then(
+        (answer) => answer.json() as Promise<Props>,
+        () => ({}),
+      )
+      if (props.model_path === undefined || props.model_path === file) {
+        return { url, version: props.build_info ?? '', close }
+      }
+      why = `another one answers for ${props.model_path}`
+      break
+    }
     await setTimeout(50)
   }
-  throw new Error('Expected the server to get ready')
+  await close()
+  throw new Error(`Expected ${program} to serve ${file}: ${why ?? 'it took too long'}. ${said}`)
 }
 
 /** A driver of such a server. */
@@ -95,38 +154,13 @@ export const serverOf = (tools: Tools): Driver => ({
   open: async ({ file, threads, sequences, contextTokens }: OpenOptions): Promise<Runtime> => {
     const folder = toolsFolder(tools)
     if (folder === undefined) throw new Error(`Expected $${tools.variable} to name a folder`)
-    const port = await freePort()
-    const url = `http://127.0.0.1:${port}`
     const flags = tools.flags['llama-server']
-    const child = spawn(
-      join(folder, 'llama-server'),
-      [
-        ...['-m', file, '-t', String(threads), '-tb', String(threads)],
-        ...['-c', String(sequences * contextTokens), '-np', String(sequences)],
-        ...['--host', '127.0.0.1', '--port', String(port), ...flags],
-      ],
-      { stdio: 'ignore' },
-    )
-    const ended = new Promise<void>((resolve) => {
-      child.once('error', () => resolve())
-      child.once('exit', () => resolve())
-    })
-    let isOver = false
-    ended.then(() => {
-      isOver = true
-    })
-    const close = async () => {
-      child.kill('SIGKILL')
-      await ended
-    }
-    try {
-      await untilReady(url, () => isOver)
-    } catch (error) {
-      await close()
-      throw error
-    }
+    const { url, version, close } = await start(join(folder, 'llama-server'), file, [
+      ...['-t', String(threads), '-tb', String(threads)],
+      ...['-c', String(sequences * contextTokens), '-np', String(sequences), ...flags],
+    ])
     return {
-      version: '',
+      version,
       detail: `llama-server ${flags.join(' ')}`.trim(),
       generate: (request) => generate(url, request),
       parallel: (requests) => Promise.all(requests.map((request) => generate(url, request))),

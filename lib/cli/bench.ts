@@ -97,10 +97,12 @@ function print(model: Model, engine: Engine, options: BenchOptions, rates: Bench
       JSON.stringify({
         model: info.name,
         quantization: info.quantization,
+        ...options,
         device,
+        hardware,
         threads,
         ops,
-        ...options,
+        whyNoGpu,
         rates,
       }),
     )

@@ -17,7 +17,7 @@ import { parseArgs } from 'node:util'
 import { ggufBytes } from '../../bench/gguf-writer.js'
 import { ChatTemplate } from '../../lib/chat/template.js'
 import { Model } from '../../lib/index.js'
-import { corpus, type Mixture } from './corpus/corpus.js'
+import { corpus, isMixture, type Mixture } from './corpus/corpus.js'
 import type { Sample, Split } from './corpus/sample.js'
 import { chatTemplate, entriesOf, seed, shape } from './shape.js'
 import { trainTokenizer, type Vocabulary } from './tokenizer.js'
@@ -128,9 +128,14 @@ async function main(): Promise<void> {
   writeFileSync(path, ggufBytes({ entries: entriesOf(vocabulary, 0), tensors: [] }))
   writeFileSync(kept, JSON.stringify(vocabulary))
   await using model = await Model.open(path, { vocabularyOnly: true })
-  const mixture = values.mixture as Mixture
+  const { mixture } = values
+  if (!isMixture(mixture)) throw new Error(`Expected a mixture but received "${mixture}"`)
+  const [samples = 0, first = 0] = [values.samples, values.first].map((text) => {
+    if (!/^\d+$/.test(text)) throw new Error(`Expected a number of samples but received "${text}"`)
+    return Number(text)
+  })
   for (const part of [
-    { split: 'train', first: Number(values.first), samples: Number(values.samples), mixture },
+    { split: 'train', first, samples, mixture },
     { split: 'valid', first: 0, samples: 4000, mixture: 'main' },
     { split: 'test', first: 0, samples: 4000, mixture: 'main' },
   ] as const) {

@@ -92,6 +92,7 @@ Status Runner::try_step(const Model& model) {
               *workspace_));
   TRY(copy_rows(model.config(), 0, 1));
   TRY(copy_best(model.config(), 1, 1));
+  TRY(device_->finish());
   const int n = model.config().vocab_size;
   const auto* logits = static_cast<const float*>(host_logits_.get());
   const std::string name = device_->info().name;
@@ -118,7 +119,6 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
                        n_outputs};
   const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
   TRY(forward(model_->config(), *weights_, *device_, view, step, *workspace_));
-  TRY(device_->finish());
   auto rows = fetch(batch);
   TRY(rows);
   draws.resize(batch.outputs.size());
@@ -131,26 +131,32 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
   return {};
 }
 
-// Over a bus, a few best values instead of a row of the vocabulary.
+// Waits for the step. Over a bus, a few best values instead of a row of the vocabulary.
 Result<Runner::Rows> Runner::fetch(const Batch& batch) {
-  if (device_->shares_host_memory()) return Rows{workspace_->logits};
-  const int n = static_cast<int>(batch.outputs.size());
+  if (device_->shares_host_memory()) {
+    TRY(device_->finish());
+    return Rows{workspace_->logits};
+  }
   Rows rows{static_cast<float*>(host_logits_.get())};
+  const Status copied = copy_needed(batch, rows);
+  TRY(device_->finish());  // what went wrong first
+  TRY(copied);
+  return rows;
+}
+
+Status Runner::copy_needed(const Batch& batch, Rows& rows) {
+  const int n = static_cast<int>(batch.outputs.size());
   const auto needed = [&](int i) { return needed_by(batch.outputs[static_cast<size_t>(i)]); };
   for (int i = 0; i < n; ++i) rows.k = std::max(rows.k, needed(i));
   if (rows.k > 0) {
     TRY(copy_best(model_->config(), n, rows.k));
     rows.best = host_best_.data();
   }
-  for (int i = 0; i < n;) {
-    const int first = i;
-    while (i < n && needed(i) == 0) ++i;
-    if (i > first)
-      TRY(copy_rows(model_->config(), first, i - first));
-    else
-      ++i;
+  for (int first = 0, end = 0; first < n; first = end + 1) {
+    for (end = first; end < n && needed(end) == 0;) ++end;
+    if (end > first) TRY(copy_rows(model_->config(), first, end - first));
   }
-  return rows;
+  return {};
 }
 
 // The k best of each of the step's rows of logits to host_best_.
@@ -158,7 +164,6 @@ Status Runner::copy_best(const Config& config, int n_outputs, int k) {
   auto* best = static_cast<TopValue*>(best_.data());
   device_->ops().top_k(device_->queue(),
                        {workspace_->logits, n_outputs, config.vocab_size, k, best});
-  TRY(device_->finish());
   return device_->copy_out(
       host_best_.data(), best,
       sizeof(TopValue) * static_cast<size_t>(n_outputs) * static_cast<size_t>(k));

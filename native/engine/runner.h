@@ -53,6 +53,7 @@ class Runner {
     int k = 0;
   };
   Result<Rows> fetch(const Batch& batch);
+  Status copy_needed(const Batch& batch, Rows& rows);
   Status copy_best(const Config& config, int n_outputs, int k);
   Status copy_rows(const Config& config, int first, int n);
   void sample(const BatchOutput& output, const Rows& rows, size_t row, Scratch& scratch,

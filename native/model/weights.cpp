@@ -211,13 +211,19 @@ Layer load_layer(Loader& loader, const Config& config, int index) {
   return layer;
 }
 
-// A device takes about what the file holds: said before minutes of copying, not after.
-Status fits(const ModelFile& file, const Device& device) {
+// A device takes about what the file holds of the tensors that load() asks for, a tied embedding
+// twice: said before minutes of copying, not after.
+Status fits(const ModelFile& file, const Config& config, Device& device) {
   if (device.shares_host_memory()) return {};
   size_t size_bytes = 0;
-  for (const TensorEntry& entry : file.tensors()) size_bytes += entry.size_bytes;
+  for (const TensorEntry& entry : file.tensors()) {
+    const bool is_embedding = entry.name.starts_with("token_embd.");
+    if (is_embedding || entry.name.starts_with("blk.") || entry.name.starts_with("output"))
+      size_bytes += entry.size_bytes * (is_embedding && config.tied ? 2 : 1);
+  }
   const size_t free_bytes = device.info().free_bytes;
   if (size_bytes - size_bytes / 16 <= free_bytes) return {};
+  TRY(device.finish());  // a lost device has nothing free either
   return error(ErrorCode::out_of_memory,
                "cannot allocate %zu bytes for the weights: %zu are free on %s", size_bytes,
                free_bytes, device.info().name.c_str());
@@ -228,7 +234,7 @@ Status fits(const ModelFile& file, const Device& device) {
 Result<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const ModelFile> file,
                                                      const Config& config, Device& device,
                                                      const LoadHooks& hooks) {
-  TRY(fits(*file, device));
+  TRY(fits(*file, config, device));
   Loader loader(*file, device, hooks, static_cast<int>(file->tensors().size()));
   auto weights = std::make_shared<Weights>();
   weights->embedding = loader.table("token_embd.weight", config.vocab_size, config.dim);

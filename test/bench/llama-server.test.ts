@@ -11,20 +11,27 @@ const tools: Tools = {
   decodeArguments: () => [],
 }
 
-// Says three tokens to a prompt of n: n, n + 1 and, with the end, one that it only counts.
+// Says three tokens to a prompt of n: n, one that it only counts, and n + 2.
 const program = `#!${process.execPath}
 const http = require('node:http')
 const value = (name) => process.argv[process.argv.indexOf(name) + 1]
-if (!process.argv.includes('--flag') || value('-np') !== '2' || value('-c') !== '128') process.exit(3)
+if (!process.argv.includes('--flag') || value('-np') !== '2' || value('-c') !== '128') {
+  console.error('wrong arguments')
+  process.exit(3)
+}
 http.createServer((request, response) => {
   if (request.url === '/health') return response.end('{}')
+  if (request.url === '/props') {
+    return response.end(JSON.stringify({ build_info: 'process ' + process.pid, model_path: value('-m') }))
+  }
   let body = ''
   request.on('data', (part) => { body += part })
   request.on('end', () => {
     const { prompt, n_predict } = JSON.parse(body)
     if (prompt.length === 0) { response.statusCode = 400; return response.end('no prompt') }
-    response.write('data: ' + JSON.stringify({ tokens: [prompt.length], stop: false }) + '\\n\\ndata: {"tok')
-    response.write('ens":[' + (prompt.length + 1) + '],"stop":false}\\n\\n')
+    const first = { tokens: [prompt.length], stop: false, tokens_predicted: 1 }
+    response.write('data: ' + JSON.stringify(first) + '\\n\\ndata: {"tok')
+    response.write('ens":[' + (prompt.length + 2) + '],"stop":false,"tokens_predicted":3}\\n\\n')
     response.end('data: ' + JSON.stringify({ tokens: [], stop: true, tokens_predicted: n_predict }) + '\\n\\n')
   })
 }).listen(Number(value('--port')), value('--host'))
@@ -57,8 +64,8 @@ describe.skipIf(process.platform === 'win32')('a server as a driver', () => {
     try {
       const streams = await runtime.parallel([request(5), request(7)])
       expect(streams.map(({ tokens }) => tokens)).toEqual([
-        [5, 6, -1],
-        [7, 8, -1],
+        [5, -1, 7],
+        [7, -1, 9],
       ])
       for (const { start, arrivals } of streams) {
         expect(arrivals.reduce((sum, { tokens }) => sum + tokens, 0)).toBe(3)
@@ -68,11 +75,15 @@ describe.skipIf(process.platform === 'win32')('a server as a driver', () => {
     } finally {
       await runtime.close()
     }
+    const id = Number(/^process (\d+)$/.exec(runtime.version)?.[1])
+    expect(() => process.kill(id, 0)).toThrow('ESRCH')
   })
 
   it('says so when the program ends instead of serving', async () => {
     const wrong = { ...openOptions, sequences: 3 }
-    await expect(serverOf(tools).open(wrong)).rejects.toThrow('Expected the server to get ready')
+    await expect(serverOf(tools).open(wrong)).rejects.toThrow(
+      /llama-server to serve model\.gguf: it ended with 3\. wrong arguments/,
+    )
   })
 
   it('names the variable that says where the program is', async () => {
@@ -100,15 +111,20 @@ describe('what a server streams', () => {
   it('counts no token twice', () => {
     const stream = { start: 0, arrivals: [], tokens: [] }
     addChunk(stream, 1, { tokens: [4, 5] })
-    addChunk(stream, 2, { tokens: [] })
-    addChunk(stream, 3, { tokens: [6], stop: true, tokens_predicted: 3 })
+    addChunk(stream, 2, { tokens: [6], tokens_predicted: 4 })
+    addChunk(stream, 3, { tokens: [], stop: true, tokens_predicted: 4 })
     expect(stream).toEqual({
       start: 0,
       arrivals: [
         { at: 1, tokens: 2 },
-        { at: 3, tokens: 1 },
+        { at: 2, tokens: 2 },
       ],
-      tokens: [4, 5, 6],
+      tokens: [4, 5, -1, 6],
     })
+  })
+
+  it('is refused where it says nothing of tokens', () => {
+    const stream = { start: 0, arrivals: [], tokens: [] }
+    expect(() => addChunk(stream, 1, { stop: false })).toThrow('Expected tokens of the server')
   })
 })

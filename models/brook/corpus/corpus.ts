@@ -70,7 +70,7 @@ const mixtures = {
     chineseSum: 3,
     chineseChat: 1,
   },
-  /** For the fall of the rate: of everything, and more of what is learned last. */
+  /** For the decay of the learning rate: of everything, and more of what is learned last. */
   even: {
     story: 8,
     passage: 26,
@@ -87,6 +87,13 @@ const mixtures = {
   },
 } satisfies Record<string, Record<Kind, number>>
 export type Mixture = keyof typeof mixtures
+
+export const isMixture = (name: string): name is Mixture => name in mixtures
+
+for (const [name, shares] of Object.entries(mixtures)) {
+  const sum = Object.values(shares).reduce((all, share) => all + share, 0)
+  if (sum !== 100) throw new Error(`Expected the shares of "${name}" to be 100 but found ${sum}`)
+}
 
 /** Endless, from sample `first` on; sample i depends on seed, split, mixture and i alone. */
 export function* corpus(

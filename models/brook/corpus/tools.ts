@@ -130,10 +130,11 @@ const kinds: Record<string, Kind> = {
   buy_item: {
     description: 'Buy something in the shop',
     parameters: { item: text, count: integer },
-    draw: (random) => ({
-      item: random.chance(0.3)
-        ? random.pick(words.foods)
-        : `${random.pick(words.colours)} ${random.pick(words.things)}`,
+    draw: (random, split) => ({
+      item:
+        split === 'train' && random.chance(0.3)
+          ? random.pick(words.foods)
+          : `${random.pick(words.colours)} ${random.pick(words.things)}`,
       count: random.integer(2, 20),
     }),
     asks: [

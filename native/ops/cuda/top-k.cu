@@ -69,8 +69,8 @@ __global__ void __launch_bounds__(k_threads) top_k_kernel(const __grid_constant_
   if (rank_of(shared, k_threads, best) == args.k - 1) shared.bound = best > 0 ? best : 1;
   __syncthreads();
 
-  uint64_t low = shared.bound,
-           high = ~uint64_t{0};  // at least k are not below low, none reaches high
+  // At least k, or all that have a rank, are not below low; none reaches high.
+  uint64_t low = shared.bound, high = ~uint64_t{0};
   int n = collect(shared, row, args.width, low);
   while (n > k_room) {
     __syncthreads();

@@ -26,14 +26,17 @@ interface Draw {
   top: [number, number][]
   code: string
 }
-const { drawToken, drawTokens, appraise, selectTop, expOf, uniform } = probe<{
-  drawToken(logits: Float32Array, sampling: Sampling, state: State): Draw
-  drawTokens(logits: Float32Array, sampling: Sampling, n: number): Int32Array
-  appraise(logits: Float32Array, target: number, nTop: number): Draw
-  selectTop(logits: Float32Array, k: number): Int32Array
-  expOf(x: number): number
-  uniform(seed: number, n: number): Float64Array
-}>()
+const { bestNeeded, drawOfBest, drawToken, drawTokens, appraise, selectTop, expOf, uniform } =
+  probe<{
+    drawToken(logits: Float32Array, sampling: Sampling, state: State): Draw
+    bestNeeded(sampling: Sampling): number
+    drawOfBest(logits: Float32Array, sampling: Sampling, position: number): Draw
+    drawTokens(logits: Float32Array, sampling: Sampling, n: number): Int32Array
+    appraise(logits: Float32Array, target: number, nTop: number): Draw
+    selectTop(logits: Float32Array, k: number): Int32Array
+    expOf(x: number): number
+    uniform(seed: number, n: number): Float64Array
+  }>()
 
 interface Choice {
   token: number
@@ -169,6 +172,44 @@ describe('the chain', () => {
       { numRuns: 1000 },
     )
     expect(compared).toBeGreaterThan(900)
+  })
+
+  test.each<[string, Sampling, number]>([
+    ['greedy', { temperature: 0 }, 1],
+    ['greedy with cuts', { temperature: 0, topK: 50, topP: 0.5 }, 1],
+    ['top-k', { temperature: 1, topK: 50, minP: 0.1 }, 50],
+    ['the largest top-k', { temperature: 1, topK: 128 }, 128],
+    ['a larger top-k', { temperature: 1, topK: 129 }, 0],
+    ['no cut', { temperature: 1 }, 0],
+    ['top-p', { temperature: 1, topP: 0.9 }, 0],
+    ['a bias', { temperature: 0, logitBias: [[1, 1]] }, 0],
+    ['a penalty', { temperature: 1, topK: 5, presencePenalty: 0.1 }, 0],
+    ['log-probabilities', { temperature: 0, logprobs: 0 }, 0],
+  ])('knows how many of the best logits decide: %s', (_, options, n) => {
+    expect(bestNeeded(options)).toBe(n)
+  })
+
+  test('draws the same from the best logits alone', () => {
+    const odd = fc.constantFrom(Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 3)
+    fc.assert(
+      fc.property(
+        sampling,
+        fc.constantFrom(0, 1, 5, 40, 128),
+        fc.array(fc.oneof({ weight: 9, arbitrary: fc.double({ min: -9, max: 9 }) }, odd), {
+          minLength: 1,
+          maxLength: 300,
+        }),
+        fc.nat(1000),
+        (drawn, topK, values, position) => {
+          const { temperature, topP, minP, seed } = drawn
+          const options = { temperature: topK === 0 ? 0 : temperature, topK, topP, minP, seed }
+          const logits = Float32Array.from(values)
+          const whole = drawToken(logits, options, { position })
+          expect(drawOfBest(logits, options, position)).toEqual(whole)
+        },
+      ),
+      { numRuns: 2000 },
+    )
   })
 
   test.each<[string, Sampling]>([

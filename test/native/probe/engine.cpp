@@ -13,6 +13,8 @@
 #include "engine/queue.h"
 #include "engine/random.h"
 #include "engine/sampler.h"
+#include "ops/device.h"
+#include "ops/reference.h"
 
 namespace millrace {
 namespace {
@@ -204,6 +206,26 @@ Napi::Value draw_one(const Info& info) {
   return to_object(info.Env(), draw);
 }
 
+// (sampling): how many of a row's best logits decide.
+Napi::Value best_needed_by(const Info& info) {
+  const Sampling sampling = sampling_of(info[0].As<Napi::Object>());
+  return Napi::Number::New(info.Env(), best_needed(sampling));
+}
+
+// (logits, sampling, position): a draw that is given the best of the logits and nothing else.
+Napi::Value draw_of_best(const Info& info) {
+  const Logits logits(info[0]);
+  const Sampling sampling = sampling_of(info[1].As<Napi::Object>());
+  std::vector<TopValue> best(static_cast<size_t>(best_needed(sampling)));
+  Queue queue(nullptr);
+  reference_top_k(queue, {logits.values.data(), 1, logits.n(), best_needed(sampling), best.data()});
+  Scratch scratch;
+  Draw draw;
+  const auto position = static_cast<uint64_t>(int_at(info, 2));
+  draw_token({nullptr, logits.n(), &sampling, nullptr, position, best.data()}, scratch, draw);
+  return to_object(info.Env(), draw);
+}
+
 // (logits, sampling, n): the tokens at positions 0..n.
 Napi::Value draw_many(const Info& info) {
   const Logits original(info[0]);
@@ -255,6 +277,8 @@ void register_engine(Napi::Env env, Napi::Object exports) {
   method(exports, "philox", philox_words);
   method(exports, "uniform", uniform_numbers);
   method(exports, "drawToken", draw_one);
+  method(exports, "bestNeeded", best_needed_by);
+  method(exports, "drawOfBest", draw_of_best);
   method(exports, "drawTokens", draw_many);
   method(exports, "appraise", appraise_one);
   method(exports, "selectTop", top_tokens);
