@@ -248,7 +248,10 @@ void gather(Queue&, const GatherArgs& args) {
 
 }  // namespace
 
-void reference_top_k(Queue&, const TopKArgs& args) {
+void reference_top_k(Queue& queue, const TopKArgs& args) {
+  if (args.k < 1 || args.k > k_most_top)
+    return queue.fail(error(ErrorCode::invalid_argument, "Expected k to be 1..%d but found %d",
+                            k_most_top, args.k));
   std::vector<TopValue> ranked;
   for (int64_t i = 0; i < args.n; ++i) {
     ranked.clear();

@@ -97,10 +97,15 @@ describe.skipIf(!hasShared)('millrace', () => {
   })
 
   it('bench measures reading and writing', async () => {
-    const args = ['bench', storyPath, '-p', '32', '-n', '8', '-r', '2', '-s', '2', '--json']
+    const sizes = ['-p', '32', '-n', '8', '-r', '2', '-s', '2']
+    const engine = ['--device', 'auto', '--threads', '1', '--cache-type', 'q8_0']
+    const args = ['bench', storyPath, ...sizes, ...engine, '--json']
     const { code, stdout } = await millrace(args)
     expect(code).toBe(0)
-    const { rates } = JSON.parse(stdout)
+    const { rates, ...told } = JSON.parse(stdout)
+    expect(told).toMatchObject({ threads: 1, cacheType: 'q8_0', sequences: 2 })
+    expect(told.device).toMatch(/^(cpu|cuda:\d+)$/)
+    expect(told.whyNoGpu === undefined).toBe(told.device !== 'cpu')
     expect(rates.prefill).toHaveLength(2)
     expect([...rates.prefill, ...rates.decode].every((rate: number) => rate > 0)).toBe(true)
   })

@@ -63,6 +63,11 @@ describe.each(tables)('the best of each row on %s', (table) => {
     }
   })
 
+  it('are refused for more than 128', () => {
+    const x = normals(1, 300)
+    expect(() => topK(table, x, 1, 129)).toThrow('Expected k to be 1..128 but found 129')
+  })
+
   it('leave out NaN, and say where a row has fewer', () => {
     const x = Float32Array.of(Number.NaN, 1, Number.NaN, 3, 2, Number.NaN, Number.NaN, Number.NaN)
     expect(topK(table, x, 2, 3)).toEqual(sorted(x, 2, 3))

@@ -1,7 +1,7 @@
 // The vocabulary of AVX-VNNI, for processors that have it without AVX-512: AVX2 with products of
 // four bytes in one instruction. Included inside the region only, after verbs-256.h and dot.h.
 
-struct V : Verbs256 {
+struct V : Verbs256, DotByFours<V> {
   static constexpr const char* k_name = "avx-vnni";
   static constexpr bool k_prefetches_all = false;  // no such machine was measured
 
@@ -11,10 +11,5 @@ struct V : Verbs256 {
   static constexpr int k_zero8 = 128;
   static bytes from_signed(bytes a) { return _mm256_xor_si256(a, splat_byte(0x80)); }
 
-  // The sum of products, as avx2.h says it.
-  template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
-  [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
-    dot_by_fours<V, Steps, H, T>(w, x, stride, init, done);
-  }
   static void dot4(i32& sum, bytes codes, bytes x) { sum = _mm256_dpbusd_avx_epi32(sum, codes, x); }
 };

@@ -13,10 +13,8 @@ struct V : Verbs256 {
   static constexpr int k_zero8 = 0;
   static bytes from_signed(bytes a) { return a; }
 
-  // For H halves of a group (w(h, s): the codes of step s, four of Bits bits per lane; Bits 8: see
-  // from_signed) and T inputs (x + t * stride: four signed bytes per step for all lanes, none
-  // -128): done(h, t, init(t) + the sum of the products of each lane over Steps). Exact: 16-bit
-  // sums are widened before Bits could overflow them.
+  // The sum of products as dot.h says it, exact: 16-bit sums are widened before Bits could overflow
+  // them.
   template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
     constexpr int k_run = std::min(Steps, Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1);

@@ -2,7 +2,7 @@
 // only. Every verb does the same thing in every vocabulary; algorithms (*.inl) are written against
 // V. f32: k_width floats. i32: k_width ints. bytes: 4 * k_width bytes, four per f32 lane.
 
-struct V {
+struct V : DotByFours<V> {
   static constexpr const char* k_name = "avx512";
   static constexpr int k_width = 16;
   static constexpr int k_bytes = 4 * k_width;
@@ -123,11 +123,6 @@ struct V {
   static constexpr int k_zero8 = 128;
   static bytes from_signed(bytes a) { return _mm512_xor_si512(a, splat_byte(0x80)); }
 
-  // The sum of products, as avx2.h says it.
-  template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
-  [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
-    dot_by_fours<V, Steps, H, T>(w, x, stride, init, done);
-  }
   static bytes four(const int8_t* x) {
     int word;
     memcpy(&word, x, sizeof word);

@@ -6,13 +6,13 @@
 struct V : VerbsNeon {
   static constexpr const char* k_name = "neon-i8mm";
 
-  // The sum of products, as avx2.h says it.
+  // The sum of products as dot.h says it.
   template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
     if constexpr (T % 2 == 0)
       by_pairs<Steps, H, T>(w, x, stride, init, done);
     else
-      dot_by_fours<V, Steps, H, T>(w, x, stride, init, done);
+      DotByFours<V>::template dot<Bits, Steps, H, T>(w, x, stride, init, done);
   }
 
  private:
