@@ -98,12 +98,12 @@ describe.skipIf(!hasShared)('millrace', () => {
 
   it('bench measures reading and writing', async () => {
     const sizes = ['-p', '32', '-n', '8', '-r', '2', '-s', '2']
-    const engine = ['--device', 'auto', '--threads', '1', '--cache-type', 'q8_0']
+    const engine = ['--device', 'auto', '--threads', '1', '--cache-type', 'f32']
     const args = ['bench', storyPath, ...sizes, ...engine, '--json']
     const { code, stdout } = await millrace(args)
     expect(code).toBe(0)
     const { rates, ...told } = JSON.parse(stdout)
-    expect(told).toMatchObject({ threads: 1, cacheType: 'q8_0', sequences: 2 })
+    expect(told).toMatchObject({ threads: 1, cacheType: 'f32', sequences: 2 })
     expect(told.device).toMatch(/^(cpu|cuda:\d+)$/)
     expect(told.whyNoGpu === undefined).toBe(told.device !== 'cpu')
     expect(rates.prefill).toHaveLength(2)
