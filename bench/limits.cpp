@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #endif
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -122,11 +123,26 @@ __attribute__((target("avx512f"))) void int8_vnni(long rounds) {
                  : MILLRACE_CHAIN_REGISTERS);
 }
 
+__attribute__((target("avx2"))) void int8_avx_vnni(long rounds) {
+  const __m256i x = _mm256_set1_epi32(0x03030303);
+  for (long round = 0; round < rounds; round++)
+    asm volatile(MILLRACE_CHAINS("%{vex%} vpdpbusd %0, %0, %%ymm\\n")
+                 :
+                 : "x"(x)
+                 : MILLRACE_CHAIN_REGISTERS);
+}
+
+bool has_avx_vnni() {  // leaf 7, second page
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+
 std::vector<Peak> peaks() {
   std::vector<Peak> known;
   if (__builtin_cpu_supports("fma")) known.push_back({"f32_avx2", 12 * 16.0, fma_avx2});
   if (__builtin_cpu_supports("avx512f")) known.push_back({"f32_avx512", 12 * 32.0, fma_avx512});
   if (__builtin_cpu_supports("avx2")) known.push_back({"int8_avx2", 12 * 64.0, int8_avx2});
+  if (has_avx_vnni()) known.push_back({"int8_avx_vnni", 12 * 64.0, int8_avx_vnni});
   if (__builtin_cpu_supports("avx512vnni")) known.push_back({"int8_vnni", 12 * 128.0, int8_vnni});
   return known;
 }

@@ -27,6 +27,7 @@ export interface Limits {
   f32_avx2?: number[]
   f32_avx512?: number[]
   int8_avx2?: number[]
+  int8_avx_vnni?: number[]
   int8_vnni?: number[]
 }
 
@@ -76,7 +77,8 @@ const kindOf = (cpu: string, cores: number, flags: readonly string[]): string =>
   const model = /^model\s*:\s*(\d+)$/m.exec(info)?.[1]
   const family = /^cpu family\s*:\s*(\d+)$/m.exec(info)?.[1]
   const stepping = family && model ? `${family}-${model}` : process.arch
-  const widest = ['avx512_vnni', 'avx512f', 'avx2'].find((flag) => flags.includes(flag)) ?? 'plain'
+  const widest =
+    ['avx512_vnni', 'avx512f', 'avx_vnni', 'avx2'].find((flag) => flags.includes(flag)) ?? 'plain'
   return slug(`${cpu} ${stepping} ${cores}c ${widest}`)
 }
 

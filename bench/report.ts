@@ -32,7 +32,7 @@ export const limitOf = (
   return Math.max(0, ...found)
 }
 
-const integerLimits = ['int8_vnni', 'int8_avx2'] as const
+const integerLimits = ['int8_vnni', 'int8_avx_vnni', 'int8_avx2'] as const
 
 const share = (value: number, unit: string, limit: number, of: string): string =>
   limit > 0
@@ -104,11 +104,11 @@ const list = (values: readonly number[] | undefined): string =>
 
 const limitsLine = (name: string, limits: Limits | undefined): string => {
   if (!limits) return ''
-  const { read, f32_avx2, f32_avx512, int8_avx2, int8_vnni } = limits
+  const { read, f32_avx2, f32_avx512, int8_avx2, int8_avx_vnni, int8_vnni } = limits
   return (
     `Limits ${name}, for 1..${read.length} threads: read ${list(read)} GB/s; ` +
     `f32 ${list(f32_avx512 ?? f32_avx2)} GFLOP/s; int8 multiply-add pairs ${list(int8_avx2)}, ` +
-    `VNNI ${list(int8_vnni)} GOP/s.`
+    `VNNI ${list(int8_vnni ?? int8_avx_vnni)} GOP/s.`
   )
 }
 
