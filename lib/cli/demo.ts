@@ -19,7 +19,7 @@ interface Demonstration {
 const demonstrations: Demonstration[] = [
   {
     shows: story,
-    request: { messages: [{ role: 'user', content: story }], temperature: 0.6, seed: 1 },
+    request: { messages: [{ role: 'user', content: story }], temperature: 0.6, seed: 4 },
   },
   ...questions.map((question) => ({
     shows: `${passage}\n\n${question}`,

@@ -11,7 +11,7 @@ import { evaluate, perplexity, type Scores, samplesOf } from '../../models/brook
 import { converted } from '../../models/brook/export.js'
 import { keptPath } from '../support/shared.js'
 
-const perTask = 60
+const perTask = 200
 const perplexitySamples = 1600 // by 400 the splits differ by chance
 const samples = samplesOf('heldout', perTask)
 
@@ -30,27 +30,51 @@ const shareOf = (scores: Scores, task: Task): number => {
   return right / of
 }
 
-// What the model reaches on 400 samples (its card has the figures), less what 60 may miss by chance.
-// Of passages and tool calls 0.95 is wanted and not reached yet.
+// What its card promises.
 const least: [Task, number][] = [
-  ['passage', 0.75],
-  ['record', 0.9],
-  ['tool', 0.78],
+  ['passage', 0.95],
+  ['record', 0.95],
+  ['tool', 0.95],
   ['sum', 0.9],
   ['list', 0.9],
   ['story', 0.9],
 ]
 
-describe.each<Mix>(['F32', 'Q8_0', 'Q4_K', 'Q4_0'])('Brook in %s', (mix) => {
+const known = new Map<Mix, Scores>()
+
+async function scored(mix: Mix): Promise<Scores> {
+  const before = known.get(mix)
+  if (before !== undefined) return before
+  await using engine = await open(mix, 16)
+  const scores = await evaluate(engine, samples)
+  known.set(mix, scores)
+  return scores
+}
+
+describe.each<Mix>(['F32', 'Q8_0'])('Brook in %s', (mix) => {
   let scores: Scores
   beforeAll(async () => {
-    await using engine = await open(mix, 16)
-    scores = await evaluate(engine, samples)
-  }, 120_000)
+    scores = await scored(mix)
+  }, 180_000)
 
   it.each(least)('is right on unseen samples of the task %s', (task, share) => {
-    const slack = mix === 'Q4_0' ? 0.05 : 0
-    expect(shareOf(scores, task)).toBeGreaterThanOrEqual(share - slack)
+    expect(shareOf(scores, task)).toBeGreaterThanOrEqual(share)
+  })
+})
+
+describe.each<[Mix, number]>([
+  ['Q4_K', 0.02],
+  ['Q4_0', 0.03],
+])('Brook in %s', (mix, most) => {
+  let [scores, expected]: Scores[] = []
+  beforeAll(async () => {
+    scores = await scored(mix)
+    expected = await scored('F32')
+  }, 360_000)
+
+  it.each(least)(`loses at most ${most} on the task %s`, (task) => {
+    const [share, of] = [scores, expected].map((all) => shareOf(all ?? {}, task))
+    expect(share).toBeGreaterThanOrEqual((of ?? 1) - most)
   })
 })
 
@@ -62,7 +86,7 @@ describe('Brook', () => {
   afterAll(() => engine.close())
 
   it('answers the same alone, among 15 others, and from the prefix cache', async () => {
-    const few = samples.filter((_, i) => i % 5 === 0)
+    const few = samples.filter((_, i) => i % 17 === 0)
     const answers = async (from: Engine) => {
       const given = new Map<string, string>()
       await evaluate(from, few, (sample, answer) => given.set(JSON.stringify(sample), answer))
