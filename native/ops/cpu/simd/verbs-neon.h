@@ -152,7 +152,7 @@ struct VerbsNeon {
   static constexpr int k_zero8 = 0;
   static bytes from_signed(bytes a) { return a; }
 
-  // For dot_by_fours. The instruction is written out: gcc refuses the intrinsic in a lambda, and
+  // For DotByFours. The instruction is written out: gcc refuses the intrinsic in a lambda, and
   // clang 14 declares it only where the whole file may use it.
   static int8x16_t four(const int8_t* x) {
     int32_t word;
