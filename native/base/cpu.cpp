@@ -10,6 +10,8 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -35,6 +37,19 @@ bool has_f16c() {
 bool has_avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+
+// Leaf 7 says that the processor has AMX, the control register that the system saves its tiles.
+bool has_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned k_tile_and_int8 = 3u << 24, k_saves_registers = 1u << 27;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & k_saves_registers)) return false;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & k_tile_and_int8) != k_tile_and_int8)
+    return false;
+  constexpr unsigned k_tiles = 3u << 17;
+  unsigned low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (low & k_tiles) == k_tiles;
 }
 #endif
 
@@ -123,6 +138,7 @@ Cpu ask() {
   info.avx512 = info.avx2 && __builtin_cpu_supports("avx512f") &&
                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+  info.amx = info.avx512 && has_amx();
 #endif
   return info;
 }
@@ -132,6 +148,15 @@ Cpu ask() {
 const Cpu& cpu() {
   static const Cpu k_cpu = ask();
   return k_cpu;
+}
+
+bool may_use_amx() {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr int k_request_permission = 0x1023, k_tile_data = 18;  // ARCH_REQ_XCOMP_PERM
+  return syscall(SYS_arch_prctl, k_request_permission, k_tile_data) == 0;
+#else
+  return false;
+#endif
 }
 
 size_t free_memory_bytes() {

@@ -3,6 +3,7 @@
 #include "ops/cpu/table.h"
 #include <immintrin.h>
 #include "ops/cpu/simd/begin-avx-vnni.h"
+#include "ops/cpu/simd/no-matrices.h"
 #include "ops/cpu/simd/verbs-256.h"
 #include "ops/cpu/simd/dot.h"
 #include "ops/cpu/simd/avx-vnni.h"

@@ -3,6 +3,7 @@
 #include "ops/cpu/table.h"
 #include <immintrin.h>
 #include "ops/cpu/simd/begin-avx2.h"
+#include "ops/cpu/simd/no-matrices.h"
 #include "ops/cpu/simd/verbs-256.h"
 #include "ops/cpu/simd/avx2.h"
 #include "ops/cpu/all.inl"

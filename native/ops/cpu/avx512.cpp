@@ -3,7 +3,9 @@
 #include "ops/cpu/table.h"
 #include <immintrin.h>
 #include "ops/cpu/simd/begin-avx512.h"
+#include "ops/cpu/simd/verbs-512.h"
 #include "ops/cpu/simd/dot.h"
+#include "ops/cpu/simd/no-matrices.h"
 #include "ops/cpu/simd/avx512.h"
 #include "ops/cpu/all.inl"
 #include "ops/cpu/simd/end.h"

@@ -26,33 +26,36 @@ struct Strip {
   int64_t out_stride;
 };
 
+// The sums of T tokens, of which the first n exist.
 template <int T>
-inline void load_sums(const Strip& strip, F32 (&sums)[k_halves][T]) {
+inline void load_sums(const Strip& strip, F32 (&sums)[k_halves][T], int n = T) {
   for (int h = 0; h < k_halves; h++) {
     const int lanes = strip.lanes - h * V::k_width;
+#pragma GCC unroll 16
     for (int t = 0; t < T; t++) {
       const float* p = strip.out + t * strip.out_stride + h * V::k_width;
-      sums[h][t] = strip.begins          ? V::zero()
-                   : lanes >= V::k_width ? V::load(p)
-                                         : V::load_first(p, lanes < 0 ? 0 : lanes);
+      sums[h][t] = strip.begins || t >= n ? V::zero()
+                   : lanes >= V::k_width  ? V::load(p)
+                                          : V::load_first(p, lanes < 0 ? 0 : lanes);
     }
   }
 }
 
 template <int T>
-inline void store_sums(const Strip& strip, F32 (&sums)[k_halves][T]) {
+inline void store_sums(const Strip& strip, F32 (&sums)[k_halves][T], int n = T) {
   for (int h = 0; h < k_halves; h++) {
-    const int lanes = strip.lanes - h * V::k_width;
+    const int lanes = std::min(strip.lanes - h * V::k_width, V::k_width);
     if (lanes <= 0) return;
-    const int n = lanes < V::k_width ? lanes : V::k_width;
-    const F32 bias = strip.bias ? V::load_first(strip.bias + h * V::k_width, n) : V::zero();
+    const F32 bias = strip.bias ? V::load_first(strip.bias + h * V::k_width, lanes) : V::zero();
+#pragma GCC unroll 16
     for (int t = 0; t < T; t++) {
+      if (t >= n) break;
       const F32 v = strip.bias ? V::add(sums[h][t], bias) : sums[h][t];
       float* p = strip.out + t * strip.out_stride + h * V::k_width;
-      if (n == V::k_width)
+      if (lanes == V::k_width)
         V::store(p, v);
       else
-        V::store_first(p, n, v);
+        V::store_first(p, lanes, v);
     }
   }
 }
@@ -102,7 +105,49 @@ void tile(const Strip& strip, const InputBlock* x) {
   store_sums(strip, sums);
 }
 
-// Tokens are taken in tiles of k_tile, then of smaller powers of two.
+// The tile of a product by whole matrices, of which the first n tokens exist.
+template <class P, int T = V::k_matrix_tokens>
+void matrix_tile(const Strip& strip, const InputBlock* x, int n) {
+  constexpr int k_subs = k_block_cols / P::k_sub;
+  constexpr int k_sub_steps = k_steps / k_subs;
+  alignas(64) int32_t products[2][T * k_group_rows];  // two, so that one can be made meanwhile
+  F32 sums[k_halves][T];
+  load_sums(strip, sums, n);
+  for (int b = 0; b < strip.blocks; b++, x += T) {
+    const uint8_t* codes = P::codes_at(strip.weights, b);
+    for (int j = 0; j < k_subs; j++) {
+      const int part = k_subs == 1 ? 2 : j;
+      int32_t* product = products[(b * k_subs + j) % 2];
+      V::template multiply<k_sub_steps>(codes + j * k_sub_steps * k_plane_bytes, x->q + j * P::k_sub,
+                                        sizeof(InputBlock), product);
+      for (int h = 0; h < k_halves; h++) {
+        const F32 d = P::scale(strip.weights, b, j, h);
+        F32 min;
+        if constexpr (P::k_min) min = P::min(strip.weights, b, j, h);
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) {
+          const V::i32 sum = V::load_i32(product + t * k_group_rows + h * V::k_width);
+          F32& out = sums[h][t];
+          out = V::fma(V::to_f32(sum), V::mul(d, V::splat(x[t].scale)), out);
+          if constexpr (P::k_min) out = V::fma(min, V::splat(x[t].sum[part]), out);
+        }
+      }
+    }
+  }
+  store_sums(strip, sums, n);
+}
+
+// Whether a product of n tokens runs by whole matrices. Then every tile of its input is of
+// k_matrix_tokens, the last one filled up with zeros.
+constexpr bool is_by_matrices(int n) {
+  return V::k_matrix_tokens > 0 && n > V::k_direct_tokens;
+}
+constexpr int filled_up(int n) {
+  constexpr int k_tokens = std::max(1, V::k_matrix_tokens);
+  return is_by_matrices(n) ? (n + k_tokens - 1) / k_tokens * k_tokens : n;
+}
+
+// Otherwise tokens are taken in tiles of k_tile, then of smaller powers of two.
 constexpr int tile_width(int n) {
   for (int width = V::k_tile; width > 1; width /= 2)
     if (n >= width) return width;
@@ -124,7 +169,7 @@ inline void with_width(int width, F&& run) {
 }
 
 // The input of a step as the kernels read it, one after the other by tiles; in a tile of T tokens:
-// blocks[block][T] for quantized weights, floats[k][T] for float weights.
+// blocks[block][T] for quantized weights (by matrices or not), floats[k][T] for float weights.
 struct Step {
   const MatmulArgs* args = nullptr;
   int cols = 0;
@@ -164,29 +209,28 @@ void quantize(const float* x, InputBlock& out) {
   }
 }
 
-// Prepares the tile of tokens that starts at `first`.
-void prepare_tile(const Step& step, int first, int width) {
-  const MatmulArgs& args = *step.args;
-  if (step.blocks) {
-    const int n_blocks = step.cols / k_block_cols;
-    InputBlock* out = step.blocks + int64_t(first) * n_blocks;
-    for (int t = 0; t < width; t++) {
-      const float* x = args.x + (first + t) * args.x_stride;
-      for (int b = 0; b < n_blocks; b++) quantize(x + b * k_block_cols, out[b * width + t]);
-    }
+// Prepares the blocks of the tile of tokens that starts at `first`, of which n exist.
+void prepare_blocks(const Step& step, int first, int width, int n) {
+  const int n_blocks = step.cols / k_block_cols;
+  InputBlock* out = step.blocks + int64_t(first) * n_blocks;
+  for (int t = 0; t < n; t++) {
+    const float* x = step.args->x + (first + t) * step.args->x_stride;
+    for (int b = 0; b < n_blocks; b++) quantize(x + b * k_block_cols, out[b * width + t]);
   }
-  if (step.floats && step.floats != args.x) {
-    float* out = const_cast<float*>(step.floats) + int64_t(first) * step.cols;
-    for (int t = 0; t < width; t++) {
-      const float* x = args.x + (first + t) * args.x_stride;
-      for (int k = 0; k < step.cols; k++) out[int64_t(k) * width + t] = x[k];
-    }
+  for (int t = n; t < width; t++)
+    for (int b = 0; b < n_blocks; b++) out[b * width + t] = {};
+}
+
+void prepare_floats(const Step& step, int first, int width) {
+  float* out = const_cast<float*>(step.floats) + int64_t(first) * step.cols;
+  for (int t = 0; t < width; t++) {
+    const float* x = step.args->x + (first + t) * step.args->x_stride;
+    for (int k = 0; k < step.cols; k++) out[int64_t(k) * width + t] = x[k];
   }
 }
 
 constexpr int k_unit_groups = 4;     // groups of one piece of work
-constexpr int k_chunk_tokens = 128;  // tokens of one piece of work; a multiple of k_tile
-constexpr int k_direct_tokens = 16;  // up to so many tokens read the packed form
+constexpr int k_chunk_tokens = 128;  // tokens of one piece of work: whole tiles of either kind
 constexpr int k_panel_blocks = 32;   // blocks unpacked at a time: codes fit the first cache
 constexpr size_t k_panel_bytes = k_panel_blocks * k_panel_block_bytes;
 
@@ -228,6 +272,18 @@ void run_tiles(const Step& step, const Piece& piece, Strip strip, int block) {
   }
 }
 
+// The same by matrices.
+template <class P>
+void run_matrix_tiles(const Step& step, const Piece& piece, Strip strip, int block) {
+  constexpr int T = V::k_matrix_tokens;
+  const int n_blocks = step.cols / k_block_cols;
+  V::begin_matrices();
+  for (int t = 0; t < piece.n_tokens; t += T, strip.out += T * strip.out_stride)
+    matrix_tile<P>(strip, step.blocks + int64_t(piece.token + t) * n_blocks + block * T,
+                   std::min(T, piece.n_tokens - t));
+  V::end_matrices();
+}
+
 template <class S>
 void run_direct(const Step& step, const Piece& piece) {
   for (int g = 0; g < piece.n_groups; g++)
@@ -250,7 +306,10 @@ void run_panels(const Step& step, const Piece& piece) {
       strip.blocks = count;
       strip.begins = b == 0;
       if (b + count < n_blocks) strip.bias = nullptr;
-      run_tiles<PanelOf<S>>(step, piece, strip, b);
+      if constexpr (V::k_matrix_tokens > 0)
+        run_matrix_tiles<PanelOf<S>>(step, piece, strip, b);
+      else
+        run_tiles<PanelOf<S>>(step, piece, strip, b);
     }
   }
 }
@@ -359,7 +418,8 @@ bool reserve(Queue& queue, Step& step) {
       is_quantized = true;
   }
   const size_t n = static_cast<size_t>(args.n);
-  const size_t blocks = is_quantized ? n * (step.cols / k_block_cols) * sizeof(InputBlock) : 0;
+  const size_t n_blocks = static_cast<size_t>(filled_up(args.n)) * (step.cols / k_block_cols);
+  const size_t blocks = is_quantized ? n_blocks * sizeof(InputBlock) : 0;
   const size_t floats = is_float ? (n * step.cols * sizeof(float) + 63) / 64 * 64 : 0;
   step.panel_bytes = k_panel_bytes;
   if (is_plain) step.panel_bytes += (size_t(step.cols) * sizeof(float) + 63) / 64 * 64;
@@ -372,22 +432,30 @@ bool reserve(Queue& queue, Step& step) {
   return true;
 }
 
+// The unit of preparing: tokens of whole tiles of either kind.
+constexpr int k_prepare_tokens = std::max(V::k_tile, V::k_matrix_tokens);
+
 void prepare(Queue& queue, const Step& step) {
   const int n = step.args->n;
-  if (!step.blocks && (!step.floats || step.floats == step.args->x)) return;
-  const int n_tiles = (n + V::k_tile - 1) / V::k_tile;
+  const bool has_floats = step.floats && step.floats != step.args->x;
+  if (!step.blocks && !has_floats) return;
+  const int n_units = (n + k_prepare_tokens - 1) / k_prepare_tokens;
   auto body = [&](int begin, int end, int) {
-    const int stop = std::min(end * V::k_tile, n);
-    for (int t = begin * V::k_tile; t < stop;) {
+    const int stop = std::min(end * k_prepare_tokens, n);
+    for (int t = begin * k_prepare_tokens; t < stop;) {
       const int width = tile_width(stop - t);
-      prepare_tile(step, t, width);
+      if (step.blocks && !is_by_matrices(n)) prepare_blocks(step, t, width, width);
+      if (has_floats) prepare_floats(step, t, width);
       t += width;
     }
+    if (step.blocks && is_by_matrices(n))
+      for (int t = begin * k_prepare_tokens; t < stop; t += V::k_matrix_tokens)
+        prepare_blocks(step, t, V::k_matrix_tokens, std::min(V::k_matrix_tokens, stop - t));
   };
-  if (n_tiles == 1)
+  if (n_units == 1)
     body(0, 1, 0);
   else
-    queue.pool().parallel_for(n_tiles, 1, body);
+    queue.pool().parallel_for(n_units, 1, body);
 }
 
 // Units of one product for one chunk of tokens.

@@ -3,6 +3,7 @@
 #include "ops/cpu/table.h"
 #include <arm_neon.h>
 #include "ops/cpu/simd/begin-neon-i8mm.h"
+#include "ops/cpu/simd/no-matrices.h"
 #include "ops/cpu/simd/verbs-neon.h"
 #include "ops/cpu/simd/dot.h"
 #include "ops/cpu/simd/neon-i8mm.h"

@@ -16,6 +16,9 @@
 
 namespace millrace {
 
+namespace amx {
+extern const Ops k_ops;
+}
 namespace avx2 {
 extern const Ops k_ops;
 }

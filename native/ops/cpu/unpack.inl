@@ -196,8 +196,11 @@ struct Panel {
     return block * k_unit + k_code_bytes + set * k_set_bytes + half * V::k_width * 4;
   }
 };
+// A multiply of matrices reads signed bytes: their zero point is gone.
+constexpr bool k_has_signed_panels = V::k_matrix_tokens > 0;
 template <class S>
-using PanelOf = Panel<S::k_bits, S::k_zero_log2, S::k_sub, S::k_min>;
+using PanelOf =
+    Panel<S::k_bits, k_has_signed_panels ? -1 : S::k_zero_log2, S::k_sub, S::k_min>;
 
 inline constexpr size_t k_panel_block_bytes = Panel<8, 0, 16, true>::k_unit;  // the largest
 
@@ -211,7 +214,12 @@ void unpack_panel(const uint8_t* group, int first, int count, uint8_t* panel) {
       const uint8_t* codes = S::codes_at(group, first + b) + half * V::k_bytes;
       uint8_t* out = panel + b * P::k_unit + half * V::k_bytes;
 #pragma GCC unroll 8
-      for (int s = 0; s < k_steps; s++) V::store_bytes(out + s * k_plane_bytes, S::step(codes, s));
+      for (int s = 0; s < k_steps; s++) {
+        Bytes code = S::step(codes, s);
+        if constexpr (k_has_signed_panels && S::k_zero_log2 >= 0)
+          code = V::sub_bytes(code, V::splat_byte(1 << S::k_zero_log2));
+        V::store_bytes(out + s * k_plane_bytes, code);
+      }
       for (int j = 0; j < P::k_subs; j++) {
         V::store(reinterpret_cast<float*>(panel + P::scale_at(b, j, half)),
                  S::scale(group, first + b, j, half));

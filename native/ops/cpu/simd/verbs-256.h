@@ -3,7 +3,7 @@
 // written against V. f32: k_width floats. i32: k_width ints. bytes: 4 * k_width bytes, four per f32
 // lane.
 
-struct Verbs256 {
+struct Verbs256 : NoMatrices {
   static constexpr int k_width = 8;
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 4;            // tokens that a matmul tile keeps in registers
@@ -76,6 +76,9 @@ struct Verbs256 {
   }
 
   // Integers in f32 lanes.
+  static i32 load_i32(const int32_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
   static i32 splat_i32(int x) { return _mm256_set1_epi32(x); }
   static i32 to_i32(f32 a) { return _mm256_cvtps_epi32(a); }  // nearest, ties to even
   static f32 to_f32(i32 a) { return _mm256_cvtepi32_ps(a); }
@@ -104,6 +107,7 @@ struct Verbs256 {
   }
   static void store_bytes(void* p, bytes v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
   static bytes splat_byte(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+  static bytes sub_bytes(bytes a, bytes b) { return _mm256_sub_epi8(a, b); }
   static bytes bits_and(bytes a, bytes b) { return _mm256_and_si256(a, b); }
   static bytes bits_or(bytes a, bytes b) { return _mm256_or_si256(a, b); }
   [[gnu::always_inline]] static bytes shift_right(bytes a, int n) {

@@ -1,7 +1,7 @@
 // What the vocabularies of 64-bit ARM share: 8 lanes of f32 in two registers, for there are 32, and
 // dot products of bytes. Included inside the region only. What the verbs do is said in verbs-256.h.
 
-struct VerbsNeon {
+struct VerbsNeon : NoMatrices {
   static constexpr int k_width = 8;
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 4;
