@@ -109,27 +109,36 @@ void tile(const Strip& strip, const InputBlock* x) {
 template <class P, int T = V::k_matrix_tokens>
 void matrix_tile(const Strip& strip, const InputBlock* x, int n) {
   constexpr int k_subs = k_block_cols / P::k_sub;
-  constexpr int k_sub_steps = k_steps / k_subs;
-  alignas(64) int32_t products[2][T * k_group_rows];  // two, so that one can be made meanwhile
+  constexpr int k_sub_bytes = k_steps / k_subs * k_plane_bytes;
+  alignas(64) int32_t products[2][T * k_group_rows];
   F32 sums[k_halves][T];
   load_sums(strip, sums, n);
-  for (int b = 0; b < strip.blocks; b++, x += T) {
-    const uint8_t* codes = P::codes_at(strip.weights, b);
-    for (int j = 0; j < k_subs; j++) {
+  const int count = strip.blocks * k_subs;
+  for (int i = 0; i < count; i += 2) {
+    const uint8_t* codes[2];
+    const int8_t* q[2];
+    for (int k = 0; k < 2; k++) {
+      const int at = std::min(i + k, count - 1), block = at / k_subs, j = at % k_subs;
+      codes[k] = P::codes_at(strip.weights, block) + j * k_sub_bytes;
+      q[k] = x[block * T].q + j * P::k_sub;
+    }
+    V::multiply(codes, q, sizeof(InputBlock), products);
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; k++) {
+      if (i + k == count) break;
+      const int block = (i + k) / k_subs, j = (i + k) % k_subs;
       const int part = k_subs == 1 ? 2 : j;
-      int32_t* product = products[(b * k_subs + j) % 2];
-      V::template multiply<k_sub_steps>(codes + j * k_sub_steps * k_plane_bytes, x->q + j * P::k_sub,
-                                        sizeof(InputBlock), product);
+      const InputBlock* input = x + block * T;
       for (int h = 0; h < k_halves; h++) {
-        const F32 d = P::scale(strip.weights, b, j, h);
+        const F32 d = P::scale(strip.weights, block, j, h);
         F32 min;
-        if constexpr (P::k_min) min = P::min(strip.weights, b, j, h);
+        if constexpr (P::k_min) min = P::min(strip.weights, block, j, h);
 #pragma GCC unroll 16
         for (int t = 0; t < T; t++) {
-          const V::i32 sum = V::load_i32(product + t * k_group_rows + h * V::k_width);
+          const V::i32 sum = V::load_i32(products[k] + t * k_group_rows + h * V::k_width);
           F32& out = sums[h][t];
-          out = V::fma(V::to_f32(sum), V::mul(d, V::splat(x[t].scale)), out);
-          if constexpr (P::k_min) out = V::fma(min, V::splat(x[t].sum[part]), out);
+          out = V::fma(V::to_f32(sum), V::mul(d, V::splat(input[t].scale)), out);
+          if constexpr (P::k_min) out = V::fma(min, V::splat(input[t].sum[part]), out);
         }
       }
     }
@@ -272,18 +281,6 @@ void run_tiles(const Step& step, const Piece& piece, Strip strip, int block) {
   }
 }
 
-// The same by matrices.
-template <class P>
-void run_matrix_tiles(const Step& step, const Piece& piece, Strip strip, int block) {
-  constexpr int T = V::k_matrix_tokens;
-  const int n_blocks = step.cols / k_block_cols;
-  V::begin_matrices();
-  for (int t = 0; t < piece.n_tokens; t += T, strip.out += T * strip.out_stride)
-    matrix_tile<P>(strip, step.blocks + int64_t(piece.token + t) * n_blocks + block * T,
-                   std::min(T, piece.n_tokens - t));
-  V::end_matrices();
-}
-
 template <class S>
 void run_direct(const Step& step, const Piece& piece) {
   for (int g = 0; g < piece.n_groups; g++)
@@ -306,12 +303,47 @@ void run_panels(const Step& step, const Piece& piece) {
       strip.blocks = count;
       strip.begins = b == 0;
       if (b + count < n_blocks) strip.bias = nullptr;
-      if constexpr (V::k_matrix_tokens > 0)
-        run_matrix_tiles<PanelOf<S>>(step, piece, strip, b);
-      else
-        run_tiles<PanelOf<S>>(step, piece, strip, b);
+      run_tiles<PanelOf<S>>(step, piece, strip, b);
     }
   }
+}
+
+// The same by matrices. They are so fast that the input has to come from the first cache as well:
+// fewer blocks, of several groups, used for one tile of tokens after the other.
+constexpr int k_matrix_groups = 2;
+constexpr int k_matrix_blocks = k_panel_blocks / k_matrix_groups;
+
+template <class S>
+void run_matrices(const Step& step, const Piece& piece) {
+  using P = PanelOf<S>;
+  constexpr int T = V::k_matrix_tokens;
+  uint8_t* panels = step.panels + piece.worker * step.panel_bytes;
+  const int n_blocks = step.cols / k_block_cols;
+  V::template begin_matrices<P::k_sub / 4>();
+  for (int g = 0; g < piece.n_groups; g += k_matrix_groups) {
+    const int n_groups = std::min(k_matrix_groups, piece.n_groups - g);
+    for (int b = 0; b < n_blocks; b += k_matrix_blocks) {
+      const int count = std::min(k_matrix_blocks, n_blocks - b);
+      Strip strips[k_matrix_groups];
+      for (int i = 0; i < n_groups; i++) {
+        strips[i] = strip_of(step, piece, piece.group + g + i);
+        uint8_t* panel = panels + i * k_matrix_blocks * k_panel_block_bytes;
+        unpack_panel<S>(strips[i].weights, b, count, panel);
+        strips[i].weights = panel;
+        strips[i].blocks = count;
+        strips[i].begins = b == 0;
+        if (b + count < n_blocks) strips[i].bias = nullptr;
+      }
+      for (int t = 0; t < piece.n_tokens; t += T) {
+        const InputBlock* x = step.blocks + int64_t(piece.token + t) * n_blocks + b * T;
+        for (int i = 0; i < n_groups; i++) {
+          matrix_tile<P>(strips[i], x, std::min(T, piece.n_tokens - t));
+          strips[i].out += T * strips[i].out_stride;
+        }
+      }
+    }
+  }
+  V::end_matrices();
 }
 
 // Float weights.
@@ -400,7 +432,11 @@ Run run_of(const Weight& w, int n_tokens) {
   if (w.dtype == DType::f16) return run_floats<Floats<DType::f16>>;
   if (w.dtype == DType::bf16) return run_floats<Floats<DType::bf16>>;
   return with_source(w.dtype, [&]<class S>() -> Run {
-    return n_tokens <= V::k_direct_tokens ? run_direct<S> : run_panels<S>;
+    if (n_tokens <= V::k_direct_tokens) return run_direct<S>;
+    if constexpr (V::k_matrix_tokens > 0)
+      return run_matrices<S>;
+    else
+      return run_panels<S>;
   });
 }
 

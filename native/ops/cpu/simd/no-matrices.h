@@ -3,8 +3,8 @@
 
 struct NoMatrices {
   static constexpr int k_matrix_tokens = 0;
+  template <int Steps>
   static void begin_matrices() {}
   static void end_matrices() {}
-  template <int Steps>
-  static void multiply(const uint8_t*, const int8_t*, int, int32_t*) {}
+  static void multiply(const uint8_t* const (&)[2], const int8_t* const (&)[2], int, void*) {}
 };
