@@ -152,20 +152,17 @@ struct Fp4Table {
   static Bytes load() { return V::load_table(k_levels.value); }
 };
 
-// How far ahead of its use a line is asked for.
-constexpr int k_prefetch_bytes = 2048;
-
-// Asks for codes some way ahead, over the end of the group into the next: all lines, or one per
-// block, which keeps the processor's own prefetching alive across pages (see k_prefetches_all).
+// Asks for a block's share of the group some way ahead, over its end into the next: all lines, or
+// one, which keeps the processor's own prefetching alive across pages (see k_prefetches_all).
 template <class S, bool AllLines>
 [[gnu::always_inline]] inline void prefetch_block(const uint8_t* group, int block) {
-  const uint8_t* p = S::codes_at(group, block);
   if constexpr (!AllLines) {
-    V::prefetch_far(p + 3072);
+    V::prefetch_far(S::codes_at(group, block) + 3072);
   } else {
-#pragma GCC unroll 8
-    for (int i = 0; i < S::k_form.bits * k_plane_bytes; i += 64)
-      V::prefetch(p + k_prefetch_bytes + i);
+    constexpr int k_share = S::k_unit / (unit_cols(S::k_form) / k_block_cols);
+    const uint8_t* p = group + block * k_share + V::k_prefetch_bytes;
+#pragma GCC unroll 9
+    for (int i = 0; i < k_share; i += 64) V::prefetch(p + i);
   }
 }
 
