@@ -29,6 +29,7 @@ export interface Limits {
   int8_avx2?: number[]
   int8_avx_vnni?: number[]
   int8_vnni?: number[]
+  int8_amx?: number[]
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -50,6 +51,7 @@ const known = [
   'avx512_vnni',
   'avx512_bf16',
   'avx_vnni',
+  'amx_int8',
 ]
 
 const processorFlags = (): string[] => {

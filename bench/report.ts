@@ -32,7 +32,11 @@ export const limitOf = (
   return Math.max(0, ...found)
 }
 
-const integerLimits = ['int8_vnni', 'int8_avx_vnni', 'int8_avx2'] as const
+const integerLimits = ['int8_amx', 'int8_vnni', 'int8_avx_vnni', 'int8_avx2'] as const
+const floatLimits = ['f32_avx512', 'f32_avx2'] as const
+
+/** Their products are of f32 whatever the table. */
+const floatTypes = new Set(['F32', 'F16', 'BF16'])
 
 const share = (value: number, unit: string, limit: number, of: string): string =>
   limit > 0
@@ -45,18 +49,20 @@ export const denominator = (row: Row, limits: Results['limits']): string => {
   const { kind, threads } = row.case
   if (!ours || !row.work) return ''
   const { bytesPerToken, layerOperations, headOperations } = row.work
-  const integer = limitOf(limits, integerLimits, threads)
+  const isFloat = floatTypes.has(row.case.type)
+  const peak = limitOf(limits, isFloat ? floatLimits : integerLimits, threads)
+  const ofPeak = isFloat ? 'f32 peak' : 'int8 peak'
   if (kind === 'decode') {
     const read = limitOf(limits, ['read'], threads)
     return share((ours.value.median * bytesPerToken) / 1e9, 'GB/s', read, 'read bandwidth')
   }
   if (kind === 'prefill') {
-    return share((ours.value.median * layerOperations) / 1e9, 'GOP/s', integer, 'int8 peak')
+    return share((ours.value.median * layerOperations) / 1e9, 'GOP/s', peak, ofPeak)
   }
   if (kind !== 'batch') return ''
   const rate = ours.extra['decoding tokens/s']?.median ?? Number.NaN
   const operations = (rate * (layerOperations + headOperations)) / 1e9
-  return share(operations, 'GOP/s decoding', integer, 'int8 peak')
+  return share(operations, 'GOP/s decoding', peak, ofPeak)
 }
 
 const value = (result: DriverResult | undefined): string => {
@@ -104,11 +110,11 @@ const list = (values: readonly number[] | undefined): string =>
 
 const limitsLine = (name: string, limits: Limits | undefined): string => {
   if (!limits) return ''
-  const { read, f32_avx2, f32_avx512, int8_avx2, int8_avx_vnni, int8_vnni } = limits
+  const { read, f32_avx2, f32_avx512, int8_avx2, int8_avx_vnni, int8_vnni, int8_amx } = limits
   return (
     `Limits ${name}, for 1..${read.length} threads: read ${list(read)} GB/s; ` +
     `f32 ${list(f32_avx512 ?? f32_avx2)} GFLOP/s; int8 multiply-add pairs ${list(int8_avx2)}, ` +
-    `VNNI ${list(int8_vnni ?? int8_avx_vnni)} GOP/s.`
+    `VNNI ${list(int8_vnni ?? int8_avx_vnni)}, AMX ${list(int8_amx)} GOP/s.`
   )
 }
 
