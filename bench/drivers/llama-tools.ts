@@ -96,7 +96,8 @@ const batch = (tools: Tools, { row, file }: Job): Sample => {
   const { promptTokens, sharedTokens = 0, tokens, sequences, threads } = row
   const isShared = sharedTokens === promptTokens
   if (sharedTokens > 0 && !isShared) throw new Error('Expected the whole prompt to be shared')
-  const positions = (isShared ? promptTokens : sequences * promptTokens) + sequences * tokens
+  // Without --kv-unified each sequence needs room for its prompt, shared or not.
+  const positions = sequences * (promptTokens + tokens)
   const { output, cpuSeconds } = runTool(tools, 'llama-batched-bench', [
     ...['-m', file, '-t', String(threads), '-tb', String(threads)],
     ...['-c', String(positions + 64), '-b', '2048', '-ub', '512'],
