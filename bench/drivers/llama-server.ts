@@ -9,8 +9,12 @@ import { setTimeout } from 'node:timers/promises'
 import type { Driver, OpenOptions, Runtime, Stream, StreamRequest } from '../driver.js'
 import { type Tools, toolsFolder } from './llama-tools.js'
 
-/** An event of a streamed `/completion`. Tokens that end inside a character are not told. */
+/**
+ * An event of a streamed `/completion`. Tokens that end inside a character are not told;
+ * ik_llama.cpp tells text only, an event for each token.
+ */
 export interface Chunk {
+  content?: string
   tokens?: number[]
   stop?: boolean
   /** So far. */
@@ -22,7 +26,8 @@ const untold = -1
 
 /** Adds what an event brought to the stream. */
 export function addChunk(stream: Stream, at: number, chunk: Chunk): void {
-  const told = chunk.tokens ?? []
+  const counts = chunk.tokens !== undefined || chunk.tokens_predicted !== undefined
+  const told = chunk.tokens ?? (!counts && chunk.content ? [untold] : [])
   const missing = (chunk.tokens_predicted ?? 0) - stream.tokens.length - told.length
   const tokens = [...Array.from({ length: Math.max(0, missing) }, () => untold), ...told]
   if (tokens.length === 0) {

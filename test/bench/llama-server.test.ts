@@ -123,6 +123,16 @@ describe('what a server streams', () => {
     })
   })
 
+  it('counts an event where only text is told', () => {
+    const stream = { start: 0, arrivals: [], tokens: [] }
+    addChunk(stream, 1, { content: 'A', stop: false })
+    addChunk(stream, 2, { content: '', stop: true, tokens_predicted: 2 })
+    expect(stream.arrivals).toEqual([
+      { at: 1, tokens: 1 },
+      { at: 2, tokens: 1 },
+    ])
+  })
+
   it('is refused where it says nothing of tokens', () => {
     const stream = { start: 0, arrivals: [], tokens: [] }
     expect(() => addChunk(stream, 1, { stop: false })).toThrow('Expected tokens of the server')
