@@ -148,9 +148,7 @@ void matrix_tile(const Strip& strip, const InputBlock* x, int n) {
 
 // Whether a product of n tokens runs by whole matrices. Then every tile of its input is of
 // k_matrix_tokens, the last one filled up with zeros.
-constexpr bool is_by_matrices(int n) {
-  return V::k_matrix_tokens > 0 && n > V::k_direct_tokens;
-}
+constexpr bool is_by_matrices(int n) { return V::k_matrix_tokens > 0 && n > V::k_direct_tokens; }
 constexpr int filled_up(int n) {
   constexpr int k_tokens = std::max(1, V::k_matrix_tokens);
   return is_by_matrices(n) ? (n + k_tokens - 1) / k_tokens * k_tokens : n;

@@ -196,8 +196,7 @@ struct Panel {
 // A multiply of matrices reads signed bytes: their zero point is gone.
 constexpr bool k_has_signed_panels = V::k_matrix_tokens > 0;
 template <class S>
-using PanelOf =
-    Panel<S::k_bits, k_has_signed_panels ? -1 : S::k_zero_log2, S::k_sub, S::k_min>;
+using PanelOf = Panel<S::k_bits, k_has_signed_panels ? -1 : S::k_zero_log2, S::k_sub, S::k_min>;
 
 inline constexpr size_t k_panel_block_bytes = Panel<8, 0, 16, true>::k_unit;  // the largest
 
