@@ -98,6 +98,7 @@ struct VerbsNeon : NoMatrices {
   static float max_of(f32 a) { return vmaxnmvq_f32(max(a, {a.high, a.low}).low); }
 
   // Integers in f32 lanes.
+  static i32 load_i32(const int32_t* p) { return {vld1q_s32(p), vld1q_s32(p + 4)}; }
   static i32 splat_i32(int x) { return {vdupq_n_s32(x), vdupq_n_s32(x)}; }
   static i32 to_i32(f32 a) { return {vcvtnq_s32_f32(a.low), vcvtnq_s32_f32(a.high)}; }
   static f32 to_f32(i32 a) { return {vcvtq_f32_s32(a.low), vcvtq_f32_s32(a.high)}; }
@@ -128,6 +129,9 @@ struct VerbsNeon : NoMatrices {
   static bytes splat_byte(int x) {
     const uint8x16_t v = vdupq_n_u8(static_cast<uint8_t>(x));
     return {v, v};
+  }
+  static bytes sub_bytes(bytes a, bytes b) {
+    return {vsubq_u8(a.low, b.low), vsubq_u8(a.high, b.high)};
   }
   static bytes bits_and(bytes a, bytes b) {
     return {vandq_u8(a.low, b.low), vandq_u8(a.high, b.high)};
