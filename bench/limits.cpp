@@ -19,13 +19,14 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
 #endif
+
+#include "base/cpu.h"
+
+using namespace millrace;
 
 namespace {
 
@@ -134,12 +135,6 @@ __attribute__((target("avx2"))) void int8_avx_vnni(long rounds) {
                  : MILLRACE_CHAIN_REGISTERS);
 }
 
-bool has_avx_vnni() {  // leaf 7, second page
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
-}
-
-#if defined(__linux__)
 // Whole tiles of AMX: 16 x 16 products of 64 bytes, four at a time.
 void int8_amx(long rounds) {
   struct alignas(64) {
@@ -158,26 +153,14 @@ void int8_amx(long rounds) {
   asm volatile("tilerelease");
 }
 
-// The processor has them (leaf 7) and the system lets this process use them.
-bool has_amx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  constexpr unsigned k_tile_and_int8 = 3u << 24;
-  constexpr int k_request_permission = 0x1023, k_tile_data = 18;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & k_tile_and_int8) == k_tile_and_int8 &&
-         syscall(SYS_arch_prctl, k_request_permission, k_tile_data) == 0;
-}
-#endif
-
 std::vector<Peak> peaks() {
   std::vector<Peak> known;
   if (__builtin_cpu_supports("fma")) known.push_back({"f32_avx2", 12 * 16.0, fma_avx2});
   if (__builtin_cpu_supports("avx512f")) known.push_back({"f32_avx512", 12 * 32.0, fma_avx512});
   if (__builtin_cpu_supports("avx2")) known.push_back({"int8_avx2", 12 * 64.0, int8_avx2});
-  if (has_avx_vnni()) known.push_back({"int8_avx_vnni", 12 * 64.0, int8_avx_vnni});
+  if (cpu().avx_vnni) known.push_back({"int8_avx_vnni", 12 * 64.0, int8_avx_vnni});
   if (__builtin_cpu_supports("avx512vnni")) known.push_back({"int8_vnni", 12 * 128.0, int8_vnni});
-#if defined(__linux__)
-  if (has_amx()) known.push_back({"int8_amx", 2.0 * 16 * 16 * 64, int8_amx});
-#endif
+  if (cpu().amx && may_use_amx()) known.push_back({"int8_amx", 2.0 * 16 * 16 * 64, int8_amx});
   return known;
 }
 

@@ -22,8 +22,8 @@ struct Cpu {
 
 const Cpu& cpu();
 
-// Asks the system to let this process use AMX tiles, which it wants to be asked for; false when it
-// refuses. From then on a signal frame takes 11 KB, so alternate signal stacks need as much.
+// Asks the system to let this process use AMX tiles, as Linux demands; false when it refuses. From
+// then on a signal frame takes 11 KB, so alternate signal stacks need as much.
 bool may_use_amx();
 
 // Memory that could be taken now without swapping, as seen when asked.

@@ -36,6 +36,12 @@ describe('report', () => {
     expect(denominator(row, resultsOf().limits)).toBe('100 GOP/s, 50 % of int8 peak')
   })
 
+  it('divides prefill of float weights by the f32 peak', () => {
+    const row = { ...decodeRow([100], [50], { kind: 'prefill', type: 'F16' }), work }
+    const limits = { before: { read: [20, 40], f32_avx2: [200, 400], int8_amx: [1, 2] } }
+    expect(denominator(row, limits)).toBe('100 GOP/s, 25 % of f32 peak')
+  })
+
   it('gives no share where the limits were not measured', () => {
     expect(denominator({ ...decodeRow([100], []), work }, {})).toBe('20 GB/s')
   })

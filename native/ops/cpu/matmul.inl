@@ -60,6 +60,14 @@ inline void store_sums(const Strip& strip, F32 (&sums)[k_halves][T], int n = T) 
   }
 }
 
+// out += the part of a sub-block for the input x: its sum of products, scaled, and its minimum.
+template <class S>
+[[gnu::always_inline]] inline void add_products(V::i32 sum, F32 d, F32 min, const InputBlock& x,
+                                                int part, F32& out) {
+  out = V::fma(V::to_f32(sum), V::mul(d, V::splat(x.scale)), out);
+  if constexpr (S::k_min) out = V::fma(min, V::splat(x.sum[part]), out);
+}
+
 // One block: sums += its part for T tokens.
 template <class S, int T>
 [[gnu::always_inline]] inline void add_block(const Strip& strip, const InputBlock* x, int block,
@@ -73,6 +81,7 @@ template <class S, int T>
     F32 d[k_halves], min[k_halves];
     for (int h = 0; h < k_halves; h++) {
       d[h] = S::scale(strip.weights, block, j, h);
+      min[h] = V::zero();
       if constexpr (S::k_min) min[h] = S::min(strip.weights, block, j, h);
     }
     const auto code = [&](int h, int s) __attribute__((always_inline)) {
@@ -85,8 +94,7 @@ template <class S, int T>
         return V::template shl_i32<S::k_zero_log2>(V::splat_i32(x[t].minus[part]));
     };
     const auto done = [&](int h, int t, V::i32 sum) __attribute__((always_inline)) {
-      sums[h][t] = V::fma(V::to_f32(sum), V::mul(d[h], V::splat(x[t].scale)), sums[h][t]);
-      if constexpr (S::k_min) sums[h][t] = V::fma(min[h], V::splat(x[t].sum[part]), sums[h][t]);
+      add_products<S>(sum, d[h], min[h], x[t], part, sums[h][t]);
     };
     V::template dot<S::k_bits, k_sub_steps, k_halves, T>(code, x->q + j * S::k_sub,
                                                          sizeof(InputBlock), init, done);
@@ -131,14 +139,12 @@ void matrix_tile(const Strip& strip, const InputBlock* x, int n) {
       const InputBlock* input = x + block * T;
       for (int h = 0; h < k_halves; h++) {
         const F32 d = P::scale(strip.weights, block, j, h);
-        F32 min;
+        F32 min = V::zero();
         if constexpr (P::k_min) min = P::min(strip.weights, block, j, h);
 #pragma GCC unroll 16
         for (int t = 0; t < T; t++) {
           const V::i32 sum = V::load_i32(products[k] + t * k_group_rows + h * V::k_width);
-          F32& out = sums[h][t];
-          out = V::fma(V::to_f32(sum), V::mul(d, V::splat(input[t].scale)), out);
-          if constexpr (P::k_min) out = V::fma(min, V::splat(input[t].sum[part]), out);
+          add_products<P>(sum, d, min, input[t], part, sums[h][t]);
         }
       }
     }
@@ -176,7 +182,7 @@ inline void with_width(int width, F&& run) {
 }
 
 // The input of a step as the kernels read it, one after the other by tiles; in a tile of T tokens:
-// blocks[block][T] for quantized weights (by matrices or not), floats[k][T] for float weights.
+// blocks[block][T] for quantized weights, floats[k][T] for float weights.
 struct Step {
   const MatmulArgs* args = nullptr;
   int cols = 0;
@@ -285,6 +291,19 @@ void run_direct(const Step& step, const Piece& piece) {
     run_tiles<S>(step, piece, strip_of(step, piece, piece.group + g), 0);
 }
 
+// Unpacks `count` blocks of a group from block b on into a panel.
+template <class S>
+Strip panel_strip(const Step& step, const Piece& piece, int group, int b, int count,
+                  uint8_t* panel) {
+  Strip strip = strip_of(step, piece, piece.group + group);
+  unpack_panel<S>(strip.weights, b, count, panel);
+  strip.weights = panel;
+  strip.begins = b == 0;
+  if (b + count < strip.blocks) strip.bias = nullptr;
+  strip.blocks = count;
+  return strip;
+}
+
 // Unpacks k_panel_blocks of one group, uses them for all tokens, then the next group: the panel
 // stays in the first cache, this part of the input in the second. Sums rest in the output between
 // parts.
@@ -294,15 +313,8 @@ void run_panels(const Step& step, const Piece& piece) {
   const int n_blocks = step.cols / k_block_cols;
   for (int b = 0; b < n_blocks; b += k_panel_blocks) {
     const int count = n_blocks - b < k_panel_blocks ? n_blocks - b : k_panel_blocks;
-    for (int g = 0; g < piece.n_groups; g++) {
-      Strip strip = strip_of(step, piece, piece.group + g);
-      unpack_panel<S>(strip.weights, b, count, panel);
-      strip.weights = panel;
-      strip.blocks = count;
-      strip.begins = b == 0;
-      if (b + count < n_blocks) strip.bias = nullptr;
-      run_tiles<PanelOf<S>>(step, piece, strip, b);
-    }
+    for (int g = 0; g < piece.n_groups; g++)
+      run_tiles<PanelOf<S>>(step, piece, panel_strip<S>(step, piece, g, b, count, panel), b);
   }
 }
 
@@ -323,15 +335,9 @@ void run_matrices(const Step& step, const Piece& piece) {
     for (int b = 0; b < n_blocks; b += k_matrix_blocks) {
       const int count = std::min(k_matrix_blocks, n_blocks - b);
       Strip strips[k_matrix_groups];
-      for (int i = 0; i < n_groups; i++) {
-        strips[i] = strip_of(step, piece, piece.group + g + i);
-        uint8_t* panel = panels + i * k_matrix_blocks * k_panel_block_bytes;
-        unpack_panel<S>(strips[i].weights, b, count, panel);
-        strips[i].weights = panel;
-        strips[i].blocks = count;
-        strips[i].begins = b == 0;
-        if (b + count < n_blocks) strips[i].bias = nullptr;
-      }
+      for (int i = 0; i < n_groups; i++)
+        strips[i] = panel_strip<S>(step, piece, g + i, b, count,
+                                   panels + i * k_matrix_blocks * k_panel_block_bytes);
       for (int t = 0; t < piece.n_tokens; t += T) {
         const InputBlock* x = step.blocks + int64_t(piece.token + t) * n_blocks + b * T;
         for (int i = 0; i < n_groups; i++) {

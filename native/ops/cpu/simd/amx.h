@@ -8,8 +8,8 @@
 struct V : Verbs512, DotByFours<V> {
   static constexpr const char* k_name = "amx";
   static constexpr int k_direct_tokens = 15;  // up to so many, matmul reads the packed form
-  // One token, one thread, weights in memory, which it reads at 15.7 GB/s: Q4_K 13.4 GB/s with, 9.7
-  // without; Q6_K 13.5 and 11.6, Q4_0 15.4 and 14.0, Q8_0 14.6 and 13.4.
+  // One token, one thread, weights in memory, which it reads at 15 GB/s: Q4_K 12.4 GB/s with, 9.1
+  // without; Q6_K 11.9 and 10.1, Q4_0 14.6 and 12.9.
   static constexpr bool k_prefetches_all = true;
   static constexpr int k_prefetch_bytes = 1024;
   static constexpr int k_matrix_tokens = 16;  // of one multiply; 0: there is none
