@@ -55,11 +55,46 @@ bool spin(Ready&& ready) {
   return false;
 }
 
+// The ranges of one worker that nobody has taken. Its worker takes them in order from the front, so
+// that what it reads lies in one piece; whoever has nothing left takes from the back.
+class alignas(64) Share {
+ public:
+  void set(int begin, int end) { word_.store(pack(begin, end), std::memory_order_release); }
+
+  // The index of a range that now belongs to the caller, or -1.
+  int take_first() {
+    return take([](int& begin, int&) { return begin++; });
+  }
+  int take_last() {
+    return take([](int&, int& end) { return --end; });
+  }
+
+ private:
+  static uint64_t pack(int begin, int end) {
+    return uint64_t(uint32_t(begin)) << 32 | uint64_t(uint32_t(end));
+  }
+
+  template <class F>
+  int take(F&& choose) {
+    uint64_t seen = word_.load(std::memory_order_acquire);
+    while (true) {
+      int begin = int(seen >> 32), end = int(uint32_t(seen));
+      if (begin >= end) return -1;
+      const int taken = choose(begin, end);
+      if (word_.compare_exchange_weak(seen, pack(begin, end), std::memory_order_acq_rel,
+                                      std::memory_order_acquire))
+        return taken;
+    }
+  }
+
+  std::atomic<uint64_t> word_{0};
+};
+
 }  // namespace
 
-// One job at a time. `remaining` counts the ranges nobody has taken; whoever lowers it by one owns
-// that range, and the job's fields cannot change before that range is finished, because run()
-// waits for `finished`. A worker that sleeps through a job is not waited for.
+// One job at a time. Whoever takes a range from a share owns it, and the job's fields cannot change
+// before that range is finished, because run() waits for `finished`. A worker that sleeps through
+// a job is not waited for: the others take its share.
 struct ThreadPool::State {
   Body body = nullptr;
   void* context = nullptr;
@@ -68,7 +103,7 @@ struct ThreadPool::State {
   int ranges = 0;
   std::exception_ptr failure;  // of the one body that won has_failed
 
-  alignas(64) std::atomic<int> remaining{0};
+  std::vector<Share> shares;  // by worker
   alignas(64) std::atomic<int> finished{0};
   alignas(64) std::atomic<uint32_t> epoch{0};  // raised once per job and at the end
   std::atomic<int> parked{0};
@@ -78,25 +113,43 @@ struct ThreadPool::State {
   bool may_spin = false;
   std::vector<std::thread> workers;
 
-  // Takes ranges until none is left.
+  explicit State(int n_threads)
+      : shares(static_cast<size_t>(n_threads)), may_spin(n_threads <= cpu().threads) {}
+
+  void publish() {
+    finished.store(0, std::memory_order_relaxed);
+    const int64_t count = static_cast<int64_t>(shares.size());
+    for (int64_t i = 0; i < count; ++i)
+      shares[static_cast<size_t>(i)].set(static_cast<int>(i * ranges / count),
+                                         static_cast<int>((i + 1) * ranges / count));
+    wake();
+  }
+
+  int take(int worker) {
+    const size_t first = static_cast<size_t>(worker), count = shares.size();
+    int range = shares[first].take_first();
+    for (size_t i = 1; range < 0 && i < count; ++i)
+      range = shares[(first + i) % count].take_last();
+    return range;
+  }
+
+  // Takes ranges until none is left. They are reported together, so that workers do not fight for
+  // a cache line; until then their job cannot end, so all of them are of one job.
   void work(int worker) {
-    int left = remaining.load(std::memory_order_acquire);
-    while (left > 0) {
-      if (!remaining.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
-                                           std::memory_order_acquire))
-        continue;
-      const int total = ranges;
-      const int begin = (total - left) * grain;
+    int done = 0, total = 0;
+    for (int range = take(worker); range >= 0; range = take(worker)) {
+      total = ranges;
+      const int begin = range * grain;
       try {
-        body(context, begin, std::min(n, begin + grain), worker);
+        body(context, begin, std::min(n - begin, grain) + begin, worker);
       } catch (...) {
         if (!has_failed.exchange(true)) failure = std::current_exception();
       }
-      if (finished.fetch_add(1, std::memory_order_seq_cst) + 1 == total &&
-          owner_parked.load(std::memory_order_seq_cst))
-        finished.notify_one();
-      left = remaining.load(std::memory_order_acquire);
+      ++done;
     }
+    if (done > 0 && finished.fetch_add(done, std::memory_order_seq_cst) + done == total &&
+        owner_parked.load(std::memory_order_seq_cst))
+      finished.notify_one();
   }
 
   void serve(int worker) {
@@ -129,8 +182,7 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
-  state_->may_spin = n_threads <= cpu().threads;
+ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>(n_threads)) {
   for (int worker = 1; worker < n_threads; ++worker) {
     try {
       state_->workers.emplace_back([state = state_.get(), worker] { state->serve(worker); });
@@ -162,9 +214,7 @@ void ThreadPool::run(int n, int grain, Body body, void* context) {
   s.n = n;
   s.grain = grain;
   s.ranges = (n - 1) / grain + 1;
-  s.finished.store(0, std::memory_order_relaxed);
-  s.remaining.store(s.ranges, std::memory_order_release);
-  s.wake();
+  s.publish();
   s.work(0);
   s.wait_for_workers();
   if (s.has_failed.load(std::memory_order_acquire)) {

@@ -1,7 +1,8 @@
 #pragma once
 // A fork-join pool: parallel_for splits a range among the workers and the calling thread.
-// Work is taken in small ranges from a shared counter, so a busy neighbour costs its share and no
-// more. Workers spin briefly after a step, then park. No lock is taken while a step runs.
+// Each worker takes small ranges of its own share in order, then what others have left, so a busy
+// neighbour costs its share and no more. Workers spin briefly after a step, then park. No lock is
+// taken while a step runs.
 // Threads: parallel_for by one thread at a time (the owner); bodies must not call back into it.
 
 #include <memory>

@@ -242,7 +242,7 @@ void prepare_floats(const Step& step, int first, int width) {
   }
 }
 
-constexpr int k_unit_groups = 4;     // groups of one piece of work
+constexpr int k_most_groups = 4;     // most of one piece of work
 constexpr int k_chunk_tokens = 128;  // tokens of one piece of work: whole tiles of either kind
 constexpr int k_panel_blocks = 32;   // blocks unpacked at a time: codes fit the first cache
 constexpr size_t k_panel_bytes = k_panel_blocks * k_panel_block_bytes;
@@ -383,17 +383,18 @@ void tile_floats(const Strip* strips, const float* x, int cols) {
 
 template <class S>
 void run_floats(const Step& step, const Piece& piece) {
-  Strip strips[k_unit_groups];
+  Strip strips[k_most_groups];
   for (int g = 0; g < piece.n_groups; g++) strips[g] = strip_of(step, piece, piece.group + g);
   for (int t = 0; t < piece.n_tokens;) {
     const int width = tile_width(piece.n_tokens - t);
     const float* x = step.floats + int64_t(piece.token + t) * step.cols;
-    if (width == 1 && piece.n_groups == k_unit_groups) {
-      tile_floats<S, k_unit_groups, 1>(strips, x, step.cols);
-    } else {
-      for (int g = 0; g < piece.n_groups; g++)
-        with_width(width, [&]<int T>() { tile_floats<S, 1, T>(strips + g, x, step.cols); });
+    int g = 0;
+    if (width == 1) {
+      for (; g + 4 <= piece.n_groups; g += 4) tile_floats<S, 4, 1>(strips + g, x, step.cols);
+      for (; g + 2 <= piece.n_groups; g += 2) tile_floats<S, 2, 1>(strips + g, x, step.cols);
     }
+    for (; g < piece.n_groups; g++)
+      with_width(width, [&]<int T>() { tile_floats<S, 1, T>(strips + g, x, step.cols); });
     for (int g = 0; g < piece.n_groups; g++) strips[g].out += width * strips[g].out_stride;
     t += width;
   }
@@ -498,10 +499,7 @@ void prepare(Queue& queue, const Step& step) {
     queue.pool().parallel_for(n_units, 1, body);
 }
 
-// Units of one product for one chunk of tokens.
-inline int units_of(const Weight& w) {
-  return (w.rows + k_unit_groups * k_group_rows - 1) / (k_unit_groups * k_group_rows);
-}
+inline int groups_of(const Weight& w) { return (w.rows + k_group_rows - 1) / k_group_rows; }
 
 void matmul(Queue& queue, const MatmulArgs& args) {
   if (args.n <= 0 || args.count <= 0) return;
@@ -511,29 +509,29 @@ void matmul(Queue& queue, const MatmulArgs& args) {
   if (!reserve(queue, step)) return;
   prepare(queue, step);
   Run runs[3];
-  int ends[3];  // of the units of each product
+  int ends[3];  // of the groups of each product
   for (int i = 0; i < args.count; i++) {
     runs[i] = run_of(args.products[i].weight, args.n);
-    ends[i] = (i ? ends[i - 1] : 0) + units_of(args.products[i].weight);
+    ends[i] = (i ? ends[i - 1] : 0) + groups_of(args.products[i].weight);
   }
-  const int units = ends[args.count - 1];
-  const int chunks = (args.n + k_chunk_tokens - 1) / k_chunk_tokens;
-  const int grain = std::max(1, chunks > 1 ? 1 : units / (queue.pool().size() * 16));
-  queue.pool().parallel_for(units * chunks, grain, [&](int begin, int end, int worker) {
-    for (int i = begin; i < end; i++) {
-      const int unit = i % units;
+  const int groups = ends[args.count - 1];  // of one chunk of tokens
+  const int total = groups * ((args.n + k_chunk_tokens - 1) / k_chunk_tokens);
+  // Few at a time where there are few, so that the workers end together.
+  const int grain = std::clamp(total / (queue.pool().size() * 16), 1, k_most_groups);
+  queue.pool().parallel_for(total, grain, [&](int begin, int end, int worker) {
+    for (int i = begin; i < end;) {
+      const int at = i % groups;
       int p = 0;
-      while (unit >= ends[p]) p++;
-      const Product& product = args.products[p];
+      while (at >= ends[p]) p++;
       Piece piece;
-      piece.product = &product;
+      piece.product = &args.products[p];
       piece.worker = worker;
-      piece.group = (unit - (p ? ends[p - 1] : 0)) * k_unit_groups;
-      const int groups = (product.weight.rows + k_group_rows - 1) / k_group_rows;
-      piece.n_groups = std::min(k_unit_groups, groups - piece.group);
-      piece.token = i / units * k_chunk_tokens;
+      piece.group = at - (p ? ends[p - 1] : 0);
+      piece.n_groups = std::min(end - i, ends[p] - at);
+      piece.token = i / groups * k_chunk_tokens;
       piece.n_tokens = std::min(k_chunk_tokens, args.n - piece.token);
       runs[p](step, piece);
+      i += piece.n_groups;
     }
   });
 }
