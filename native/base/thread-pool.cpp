@@ -128,8 +128,7 @@ struct ThreadPool::State {
   int take(int worker) {
     const size_t first = static_cast<size_t>(worker), count = shares.size();
     int range = shares[first].take_first();
-    for (size_t i = 1; range < 0 && i < count; ++i)
-      range = shares[(first + i) % count].take_last();
+    for (size_t i = 1; range < 0 && i < count; ++i) range = shares[(first + i) % count].take_last();
     return range;
   }
 

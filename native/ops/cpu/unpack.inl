@@ -160,9 +160,12 @@ template <class S, bool AllLines>
     V::prefetch_far(S::codes_at(group, block) + 3072);
   } else {
     constexpr int k_share = S::k_unit / (unit_cols(S::k_form) / k_block_cols);
-    const uint8_t* p = group + block * k_share + V::k_prefetch_bytes;
+    const uint8_t* p = group + block * k_share;
 #pragma GCC unroll 9
-    for (int i = 0; i < k_share; i += 64) V::prefetch(p + i);
+    for (int i = 0; i < k_share; i += 64) {
+      V::prefetch(p + i + V::k_prefetch_bytes);
+      if constexpr (V::k_prefetch_far_bytes > 0) V::prefetch_far(p + i + V::k_prefetch_far_bytes);
+    }
   }
 }
 

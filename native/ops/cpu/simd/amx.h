@@ -8,10 +8,12 @@
 struct V : Verbs512, DotByFours<V> {
   static constexpr const char* k_name = "amx";
   static constexpr int k_direct_tokens = 15;  // up to so many, matmul reads the packed form
-  // One token, one thread, weights in memory, which it reads at 15 GB/s: Q4_K 12.4 GB/s with, 9.1
-  // without; Q6_K 11.9 and 10.1, Q4_0 14.6 and 12.9.
+  // One token, two threads at a time, weights in memory, shares of what a thread reads then (14
+  // GB/s): without 60 to 88 %; near alone Q4_K 87, Q6_K 82, Q4_0 94; far alone 90, 86, 97; both 96,
+  // 95, 98. Far beyond 4 KiB loses again.
   static constexpr bool k_prefetches_all = true;
   static constexpr int k_prefetch_bytes = 1024;
+  static constexpr int k_prefetch_far_bytes = 3072;
   static constexpr int k_matrix_tokens = 16;  // of one multiply; 0: there is none
 
   // A thread that multiplies begins before and ends after: tile registers in use make switching

@@ -6,8 +6,9 @@
 struct Verbs512 {
   static constexpr int k_width = 16;
   static constexpr int k_bytes = 4 * k_width;
-  static constexpr int k_tile = 8;               // tokens that a matmul tile keeps in registers
-  static constexpr int k_prefetch_bytes = 2048;  // how far ahead of its use a line is asked for
+  static constexpr int k_tile = 8;                // tokens that a matmul tile keeps in registers
+  static constexpr int k_prefetch_bytes = 2048;   // how far ahead of its use a line is asked for
+  static constexpr int k_prefetch_far_bytes = 0;  // the same into the second cache; 0: it is not
   using f32 = __m512;
   using i32 = __m512i;
   using bytes = __m512i;
