@@ -368,6 +368,8 @@ void tile_floats(const Strip* strips, const float* x, int cols) {
   for (int g = 0; g < G; g++) load_sums(strips[g], sums[g]);
   int64_t at = 0;
   for (int k = 0; k < cols; k++, x += T) {
+    if (T == 1 && V::k_prefetch_far_bytes > 0 && at % 64 == 0)
+      for (int g = 0; g < G; g++) prefetch_line(strips[g].weights + at);
 #pragma GCC unroll 2
     for (int h = 0; h < k_halves; h++, at += S::k_size * V::k_width) {
 #pragma GCC unroll 4

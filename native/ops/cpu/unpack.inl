@@ -152,6 +152,12 @@ struct Fp4Table {
   static Bytes load() { return V::load_table(k_levels.value); }
 };
 
+// Asks for the lines some way ahead of p.
+[[gnu::always_inline]] inline void prefetch_line(const uint8_t* p) {
+  V::prefetch(p + V::k_prefetch_bytes);
+  if constexpr (V::k_prefetch_far_bytes > 0) V::prefetch_far(p + V::k_prefetch_far_bytes);
+}
+
 // Asks for a block's share of the group some way ahead, over its end into the next: all lines, or
 // one, which keeps the processor's own prefetching alive across pages (see k_prefetches_all).
 template <class S, bool AllLines>
@@ -162,10 +168,7 @@ template <class S, bool AllLines>
     constexpr int k_share = S::k_unit / (unit_cols(S::k_form) / k_block_cols);
     const uint8_t* p = group + block * k_share;
 #pragma GCC unroll 9
-    for (int i = 0; i < k_share; i += 64) {
-      V::prefetch(p + i + V::k_prefetch_bytes);
-      if constexpr (V::k_prefetch_far_bytes > 0) V::prefetch_far(p + i + V::k_prefetch_far_bytes);
-    }
+    for (int i = 0; i < k_share; i += 64) prefetch_line(p + i);
   }
 }
 
