@@ -80,6 +80,15 @@ const ratio = (row: Row): string => {
 const table = (head: readonly string[], lines: readonly (readonly string[])[]): string =>
   [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
 
+const longestReason = 80
+
+const peerValue = (row: Row, peer: string): string => {
+  const why = row.failed?.[peer]
+  return why === undefined
+    ? value(row.drivers.find(({ driver }) => driver === peer))
+    : `failed: ${why.replaceAll('|', '/').slice(0, longestReason)}`
+}
+
 const mainTable = (rows: readonly Row[], limits: Results['limits']): string => {
   const peers = rows[0]?.case.drivers.slice(1) ?? []
   return table(
@@ -88,7 +97,7 @@ const mainTable = (rows: readonly Row[], limits: Results['limits']): string => {
       row.case.name,
       row.case.unit + (row.case.limit === undefined ? '' : `, limit ${row.case.limit}`),
       row.skipped ? `not run: ${row.skipped}` : value(row.drivers[0]),
-      ...peers.map((peer) => value(row.drivers.find(({ driver }) => driver === peer))),
+      ...peers.map((peer) => peerValue(row, peer)),
       ratio(row),
       denominator(row, limits) || '-',
     ]),

@@ -37,6 +37,8 @@ export interface Row {
   /** Leading greedy tokens that both gave, of all: information, the weights are random. */
   agreement?: string
   skipped?: string
+  /** Why a peer gave no more figures, by driver. */
+  failed?: Record<string, string>
 }
 
 export interface Results {

@@ -114,28 +114,42 @@ const measured = async (job: Job, cores: number): Promise<Run> => {
   return { driver: job.driver, sample, foreignCpus }
 }
 
+// What was thrown, also where a process told it among the lines of its stack.
+const reasonOf = (error: unknown): string => {
+  const lines = (error instanceof Error ? error.message : String(error)).split('\n')
+  const thrown = lines.find((line) => /^\s*\w*Error: /.test(line)) ?? lines[0] ?? ''
+  return thrown.trim()
+}
+
 const series = async (row: Case, cores: number): Promise<Row> => {
   console.log(`${row.name}, ${row.unit}`)
   const file = modelFile(row)
   warmPages(file)
   const runs: Run[] = []
+  const failed: Record<string, string> = {}
   for (let round = 0; round < row.rounds; round++) {
-    for (const driver of row.drivers) {
+    for (const driver of row.drivers.filter((name) => failed[name] === undefined)) {
       const job = { row, driver, file, vocabulary: vocabulary(row), round }
-      runs.push(await measured(job, cores))
+      try {
+        runs.push(await measured(job, cores))
+      } catch (error) {
+        if (driver === row.drivers[0]) throw error
+        failed[driver] = reasonOf(error)
+        console.log(`  ${round + 1} ${driver}: ${failed[driver]}`)
+      }
     }
   }
-  return summarize(row, runs, work(row))
+  const summary = summarize(row, runs, work(row))
+  return Object.keys(failed).length > 0 ? { ...summary, failed } : summary
 }
 
-// A case that cannot run is said to be so; the others go on.
+// A case that our own driver cannot run is said to be so; the others go on.
 const seriesOrReason = async (row: Case, cores: number): Promise<Row> => {
   try {
     return await series(row, cores)
   } catch (error) {
-    const skipped = error instanceof Error ? error.message : String(error)
-    console.log(`  not run: ${skipped}`)
-    return { case: row, drivers: [], skipped: skipped.split('\n')[0] ?? '' }
+    console.log(`  not run: ${error instanceof Error ? error.message : error}`)
+    return { case: row, drivers: [], skipped: reasonOf(error) }
   }
 }
 

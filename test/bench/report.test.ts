@@ -57,6 +57,11 @@ describe('report', () => {
     expect(report(resultsOf(row))).toContain('not run: no tokenizer')
   })
 
+  it('says why a peer has no figure', () => {
+    const row = { ...decodeRow([77], []), failed: { peer: 'an empty | table' } }
+    expect(report(resultsOf(row))).toMatch(/77.* \| failed: an empty \/ table \|/)
+  })
+
   it('says how much CPU other programs took', () => {
     expect(report(resultsOf(decodeRow([1], [1])))).toContain('at most 0.25 CPUs')
   })
