@@ -25,6 +25,8 @@ export const toolsFolder = ({ variable }: Tools): string | undefined =>
 
 interface Run {
   output: string
+  /** Its log; ik_llama.cpp's llama-batched-bench prints its table there. */
+  log: string
   cpuSeconds: number
 }
 
@@ -40,7 +42,7 @@ const runTool = (tools: Tools, name: ToolName, args: readonly string[]): Run => 
   if (status !== 0) {
     throw new Error(`${name} ended with ${error?.message ?? status}: ${stderr?.slice(-300)}`)
   }
-  return { output: stdout, cpuSeconds: endedChildSeconds() - before }
+  return { output: stdout, log: stderr, cpuSeconds: endedChildSeconds() - before }
 }
 
 interface BenchRow {
@@ -98,13 +100,13 @@ const batch = (tools: Tools, { row, file }: Job): Sample => {
   if (sharedTokens > 0 && !isShared) throw new Error('Expected the whole prompt to be shared')
   // Without --kv-unified each sequence needs room for its prompt, shared or not.
   const positions = sequences * (promptTokens + tokens)
-  const { output, cpuSeconds } = runTool(tools, 'llama-batched-bench', [
+  const { output, log, cpuSeconds } = runTool(tools, 'llama-batched-bench', [
     ...['-m', file, '-t', String(threads), '-tb', String(threads)],
     ...['-c', String(positions + 64), '-b', '2048', '-ub', '512'],
     ...['-npp', String(promptTokens), '-ntg', String(tokens), '-npl', String(sequences)],
     ...(isShared ? ['-pps'] : []),
   ])
-  const { prefillSeconds, decodeSeconds, decodeRate } = parseBatched(output)
+  const { prefillSeconds, decodeSeconds, decodeRate } = parseBatched(`${output}\n${log}`)
   return {
     version: '',
     detail: tools.flags['llama-batched-bench'].join(' '),

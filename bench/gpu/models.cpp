@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 
 #include "job.h"
@@ -152,6 +153,20 @@ struct Bench {
     const auto forward_once = [&] {
       must(forward(config, weights, device, cache.view, step.input(), **workspace));
     };
+    const std::string name = std::string(what) + " " + shape.name + " " + shape.mix + " " +
+                             std::to_string(batch) + " @ " + std::to_string(before) + " + " +
+                             std::to_string(rows);
+    // Kernels started one by one, then twice as a graph.
+    const auto logits = [&] {
+      forward_once();
+      return arena.read((*workspace)->logits,
+                        step.outputs.size() * static_cast<size_t>(shape.vocabulary));
+    };
+    const std::vector<float> first = logits();
+    logits();
+    const std::vector<float> again = logits();
+    if (std::memcmp(first.data(), again.data(), first.size() * sizeof(float)) != 0)
+      job.report.fail(name, "the same step gave other logits when it came again");
     const double forward_s = seconds_of(device, forward_once);
     const double step_s = seconds_of(device, [&] {
       forward_once();
@@ -161,9 +176,7 @@ struct Bench {
     const double tokens = static_cast<double>(batch) * rows;
     const double cache_bytes = static_cast<double>(device.ops().kv_page_bytes(kv)) /
                                kv.page_tokens * (before + rows) * batch;
-    job.report.add(std::string(what) + " " + shape.name + " " + shape.mix + " " +
-                       std::to_string(batch) + " @ " + std::to_string(before) + " + " +
-                       std::to_string(rows),
+    job.report.add(name,
                    {{"tokens_s", tokens / step_s},
                     {"step_ms", 1e3 * step_s},
                     {"forward_ms", 1e3 * forward_s},

@@ -3,7 +3,8 @@
 // An operator reads plain argument structs, works on the device of its queue and returns nothing:
 // the first error is kept by the queue and reported by Device::finish(). Tokens, positions, rows
 // and spans with their pages are host memory, the same until finish(), and so is what pack reads
-// and writes; all else is device memory. Activations are row-major f32 matrices with one row per
+// and writes; all else is device memory, of which nobody frees what an operator was given or reads
+// what it wrote before finish() or a copy. Activations are row-major f32 matrices with one row per
 // token of the step; `n` rows. Inputs and outputs do not alias unless said. Law: every output row
 // depends only on its own input row (and, in attention, its own sequence), and is computed in one
 // order of additions whatever else is in the batch, whatever the number of threads: the same

@@ -2,6 +2,8 @@
 // one token is a *line*; a block takes up to k_lines lines that share a kv head, so that a key is
 // read once for all of them. What most caches hold has a faster kernel, in attention-mma.cu.
 
+#include <bit>
+
 #include "ops/cuda/attention.cuh"
 
 namespace millrace::cuda {
@@ -177,6 +179,7 @@ void attention(Stream& stream, const AttentionArgs& args) {
   const size_t n_blocks = static_cast<size_t>(plan.n_tiles) * static_cast<size_t>(shape.kv_heads);
   AttentionParams params{};
   params.args = args;
+  params.args.spans = nullptr;  // the plan has them; nothing of the host's may differ between steps
   params.plan = plan;
   params.group = group;
   // To split is faster and needs memory; without it a block walks all ranges to the same bits.
@@ -192,8 +195,11 @@ void attention(Stream& stream, const AttentionArgs& args) {
     if (!params.counters) return;
   }
   const AttentionLaunch how = launch_for(shape);
-  launch(stream, how.kernel, {plan.n_tiles, shape.kv_heads, params.split ? plan.n_ranges : 1},
-         how.threads, how.shared_bytes, params);
+  // Rounded up, so that few steps differ in it: a block beyond the ranges ends at once.
+  const int n_blocks_each =
+      params.split ? static_cast<int>(std::bit_ceil(static_cast<unsigned>(plan.n_ranges))) : 1;
+  launch(stream, how.kernel, {plan.n_tiles, shape.kv_heads, n_blocks_each}, how.threads,
+         how.shared_bytes, params);
 }
 
 }  // namespace millrace::cuda

@@ -1,19 +1,27 @@
 #pragma once
-// launch(stream, kernel, grid, threads, shared_bytes, params): a kernel takes one plain struct.
+// launch(stream, kernel, grid, threads, shared_bytes, params): a kernel takes one plain struct. It
+// starts with the others of its step, see Stream::record.
+
+#include <type_traits>
 
 #include "ops/cuda/platform.h"
 #include "ops/cuda/stream.h"
-
-namespace millrace::cuda {
-
-struct Grid {
-  int x = 1, y = 1, z = 1;
-};
-
-}  // namespace millrace::cuda
 
 #if defined(__CUDACC__)
 #include "ops/cuda/launch.cuh"
 #else
 #include "ops/cuda/host/launch.h"
 #endif
+
+namespace millrace::cuda {
+
+template <class Params>
+void launch(Stream& stream, void (*kernel)(Params), Grid grid, int threads, size_t shared_bytes,
+            const Params& params) {
+  static_assert(std::is_trivially_copyable_v<Params>);
+  stream.record(
+      {reinterpret_cast<const void*>(kernel), call_of<Params>(), grid, threads, shared_bytes},
+      &params, sizeof params);
+}
+
+}  // namespace millrace::cuda

@@ -77,7 +77,9 @@ void store(Stream& stream, const StoreArgs& args) {
   const auto kernel = shape.dtype == DType::f32   ? store_kernel<DType::f32>
                       : shape.dtype == DType::f16 ? store_kernel<DType::f16>
                                                   : store_kernel<DType::q8_0>;
-  launch(stream, kernel, {plan.n_slots}, k_threads, 0, StoreParams{args, plan.slots});
+  StoreParams params{args, plan.slots};
+  params.args.spans = nullptr;  // the plan has them; nothing of the host's may differ between steps
+  launch(stream, kernel, {plan.n_slots}, k_threads, 0, params);
 }
 
 }  // namespace millrace::cuda

@@ -4,17 +4,21 @@
 #include "ops/cuda/stream.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "ops/cuda/launch.h"
+#include "ops/cuda/replay.h"
 
 namespace millrace::cuda {
 namespace {
 
 constexpr size_t k_staging_bytes = size_t{1} << 20;  // at first
 constexpr size_t k_alignment = 256;
+constexpr size_t k_default_shared_bytes = 48 * 1024;  // more must be asked for, once per kernel
 
 Status status_of_call(cudaError_t code, const char* what) {
   if (code == cudaSuccess) return {};
@@ -43,6 +47,76 @@ struct Staging {
   }
 };
 
+dim3 dim3_of(const Grid& grid) {
+  return {static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
+          static_cast<unsigned>(grid.z)};
+}
+
+// A chain of kernels, ready to start. To be refused is no error of the step: it starts without.
+class Graph {
+ public:
+  static std::unique_ptr<Graph> make(Stream& stream, const Launches& launches);
+  explicit Graph(Stream& stream) : stream_(stream) {}
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  ~Graph() {
+    if (ready_) cudaGraphExecDestroy(ready_);
+    if (graph_) cudaGraphDestroy(graph_);
+  }
+
+  bool set(size_t i, const Launches& launches) {
+    void* arguments[] = {const_cast<void*>(launches.params(i))};
+    const cudaKernelNodeParams node = node_of(launches[i], arguments);
+    return was_taken(cudaGraphExecKernelNodeSetParams(ready_, nodes_[i], &node));
+  }
+  void start();
+
+ private:
+  static bool was_taken(cudaError_t code) {
+    if (code != cudaSuccess) cudaGetLastError();  // a refusal is not kept for the next call
+    return code == cudaSuccess;
+  }
+
+  static cudaKernelNodeParams node_of(const Launch& launch, void** arguments) {
+    cudaKernelNodeParams node{};
+    node.func = const_cast<void*>(launch.kernel);
+    node.gridDim = dim3_of(launch.grid);
+    node.blockDim = dim3(static_cast<unsigned>(launch.threads));
+    node.sharedMemBytes = static_cast<unsigned>(launch.shared_bytes);
+    node.kernelParams = arguments;
+    return node;
+  }
+
+  bool build(const Launches& launches) {
+    if (!was_taken(cudaGraphCreate(&graph_, 0))) return false;
+    for (size_t i = 0; i < launches.size(); ++i) {
+      void* arguments[] = {const_cast<void*>(launches.params(i))};
+      const cudaKernelNodeParams params = node_of(launches[i], arguments);
+      cudaGraphNode_t node = nullptr;
+      const cudaGraphNode_t* before = nodes_.empty() ? nullptr : &nodes_.back();
+      if (!was_taken(cudaGraphAddKernelNode(&node, graph_, before, before ? 1 : 0, &params)))
+        return false;
+      nodes_.push_back(node);
+    }
+    return was_taken(cudaGraphInstantiate(&ready_, graph_, 0));
+  }
+
+  Stream& stream_;
+  cudaGraph_t graph_ = nullptr;
+  cudaGraphExec_t ready_ = nullptr;
+  std::vector<cudaGraphNode_t> nodes_;
+};
+
+std::unique_ptr<Graph> Graph::make(Stream& stream, const Launches& launches) {
+  auto graph = std::make_unique<Graph>(stream);
+  return graph->build(launches) ? std::move(graph) : nullptr;
+}
+
+bool passed(Stream& stream, cudaError_t code, const char* what) {
+  if (code != cudaSuccess) stream.fail(status_of_call(code, what));
+  return code == cudaSuccess;
+}
+
 }  // namespace
 
 struct Stream::State {
@@ -52,18 +126,45 @@ struct Stream::State {
   Step step;
   std::vector<Staging> staging;  // the last one takes what comes
   size_t staged_bytes = 0;       // in use of the last one
+  size_t copied_bytes = 0;       // of these, on their way to the device
+  Launches recorded;
+  Replay<Graph> replay;
+  std::unordered_map<const void*, size_t> shared_bytes;  // that kernels may have
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
   unsigned* counters = nullptr;
   size_t n_counters = 0;
   cudaDeviceProp properties{};
+
+  void copy_staged(Stream& stream) {
+    const size_t count = staged_bytes - copied_bytes;
+    const Staging& last = staging.back();
+    if (count > 0)
+      passed(stream,
+             cudaMemcpyAsync(last.device + copied_bytes, last.pinned + copied_bytes, count,
+                             cudaMemcpyHostToDevice, handle),
+             "copying a step's arrays");
+    copied_bytes = staged_bytes;
+  }
+
+  void start_each(Stream& stream) {
+    for (size_t i = 0; i < recorded.size(); ++i) {
+      const Launch& launch = recorded[i];
+      void* arguments[] = {const_cast<void*>(recorded.params(i))};
+      cudaLaunchConfig_t config{};
+      config.gridDim = dim3_of(launch.grid);
+      config.blockDim = dim3(static_cast<unsigned>(launch.threads));
+      config.dynamicSmemBytes = launch.shared_bytes;
+      config.stream = handle;
+      if (!passed(stream, cudaLaunchKernelExC(&config, launch.kernel, arguments),
+                  "starting a kernel"))
+        return;
+    }
+  }
 };
 
-cudaStream_t stream_handle(Stream& stream) { return stream.state().handle; }
-
-bool passed(Stream& stream, cudaError_t code, const char* what) {
-  if (code != cudaSuccess) stream.fail(status_of_call(code, what));
-  return code == cudaSuccess;
+void Graph::start() {
+  passed(stream_, cudaGraphLaunch(ready_, stream_.state().handle), "starting a step's kernels");
 }
 
 Stream::Current::Current(const Stream& stream) {
@@ -77,6 +178,7 @@ Stream::Stream() : state_(std::make_unique<State>()) {}
 Stream::~Stream() {
   const Current current(*this);
   if (state_->handle) cudaStreamSynchronize(state_->handle);
+  state_->replay.clear();
   cudaFree(state_->workspace);
   cudaFree(state_->counters);
   for (Staging& staging : state_->staging) staging.close();
@@ -115,6 +217,9 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
   TRY(status_of_call(cudaStreamCreateWithFlags(&state.handle, cudaStreamNonBlocking),
                      "creating a stream"));
   TRY(state.staging.emplace_back().open(k_staging_bytes));
+  // For whoever has to see kernels start one by one.
+  const char* graphs = std::getenv("MILLRACE_CUDA_GRAPHS");
+  if (graphs && std::strcmp(graphs, "0") == 0) state.replay.turn_off();
   return Result<std::unique_ptr<Stream>>(std::move(stream));
 }
 
@@ -152,15 +257,38 @@ void* Stream::alloc(size_t size_bytes) {
 void Stream::release(void* memory) { cudaFree(memory); }
 
 Status Stream::copy_in(void* to, const void* from, size_t size_bytes) {
+  start();
   TRY(status_of_call(cudaMemcpyAsync(to, from, size_bytes, cudaMemcpyHostToDevice, state_->handle),
                      "copying to the device"));
   return status_of_call(cudaStreamSynchronize(state_->handle), "copying to the device");
 }
 
 Status Stream::copy_out(void* to, const void* from, size_t size_bytes) {
+  start();
   TRY(status_of_call(cudaMemcpyAsync(to, from, size_bytes, cudaMemcpyDeviceToHost, state_->handle),
                      "copying from the device"));
   return status_of_call(cudaStreamSynchronize(state_->handle), "copying from the device");
+}
+
+void Stream::record(const Launch& launch, const void* params, size_t size_bytes) {
+  size_t& allowed =
+      state_->shared_bytes.try_emplace(launch.kernel, k_default_shared_bytes).first->second;
+  if (launch.shared_bytes > allowed) {
+    if (!passed(*this,
+                cudaFuncSetAttribute(launch.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     static_cast<int>(launch.shared_bytes)),
+                "asking for shared memory"))
+      return;
+    allowed = launch.shared_bytes;
+  }
+  state_->recorded.add(launch, params, size_bytes);
+}
+
+void Stream::start() {
+  State& state = *state_;
+  if (state.error.ok()) state.copy_staged(*this);
+  if (state.error.ok() && !state.replay.start(*this, state.recorded)) state.start_each(*this);
+  state.recorded.clear();
 }
 
 // What was staged is in use until finish(): a step that needs more gets another piece.
@@ -175,18 +303,14 @@ const void* Stream::stage(const void* from, size_t size_bytes) {
       fail(opened);
       return nullptr;
     }
+    state.copy_staged(*this);
     state.staging.push_back(next);
-    state.staged_bytes = 0;
+    state.staged_bytes = state.copied_bytes = 0;
   }
   const Staging& staging = state.staging.back();
   const size_t at = state.staged_bytes;
   state.staged_bytes = (at + size_bytes + k_alignment - 1) / k_alignment * k_alignment;
   std::memcpy(staging.pinned + at, from, size_bytes);
-  if (!passed(*this,
-              cudaMemcpyAsync(staging.device + at, staging.pinned + at, size_bytes,
-                              cudaMemcpyHostToDevice, state.handle),
-              "copying a step's arrays"))
-    return nullptr;
   return staging.device + at;
 }
 
@@ -195,6 +319,7 @@ Step& Stream::step() { return state_->step; }
 void* Stream::try_workspace(size_t size_bytes) {
   State& state = *state_;
   if (size_bytes <= state.workspace_bytes) return state.workspace;
+  start();
   cudaFree(state.workspace);  // waits for what uses it
   size_t wanted = size_bytes + size_bytes / 4;
   state.workspace = alloc(wanted);
@@ -206,6 +331,7 @@ void* Stream::try_workspace(size_t size_bytes) {
 unsigned* Stream::counters(size_t count) {
   State& state = *state_;
   if (count <= state.n_counters) return state.counters;
+  start();
   cudaFree(state.counters);
   state.counters = static_cast<unsigned*>(alloc(count * sizeof(unsigned)));
   state.n_counters = state.counters ? count : 0;
@@ -218,10 +344,11 @@ void Stream::fail(Status status) {
 }
 
 Status Stream::finish() {
+  start();
   passed(*this, cudaStreamSynchronize(state_->handle), "waiting for the step");
   State& state = *state_;
   state.step.forget();
-  state.staged_bytes = 0;
+  state.staged_bytes = state.copied_bytes = 0;
   while (state.staging.size() > 1) {  // the last one is the largest
     state.staging.front().close();
     state.staging.erase(state.staging.begin());

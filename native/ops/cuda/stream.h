@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "ops/cuda/launches.h"
 #include "ops/cuda/step.h"
 
 namespace millrace::cuda {
@@ -40,9 +41,15 @@ class Stream {
   size_t free_bytes() const;       // as seen when asked
   void* alloc(size_t size_bytes);  // zeroed, 256-byte aligned; null when refused
   void release(void* memory);
-  // Copies in the stream's order; both return when the host memory may be used again.
+  // Copies in the stream's order, after what was recorded; both return when the host memory may be
+  // used again.
   Status copy_in(void* to, const void* from, size_t size_bytes);
   Status copy_out(void* to, const void* from, size_t size_bytes);
+
+  // A kernel of this step. It starts with all that were recorded when somebody waits for the step,
+  // copies, or makes workspace or counters larger, and not at all where the step has an error by
+  // then. See replay.h.
+  void record(const Launch& launch, const void* params, size_t size_bytes);
 
   // Small host arrays that kernels read (page tables, positions): the device's copy, valid until
   // finish(). Null after an error. Those that several operators are given go by way of step().
@@ -69,6 +76,7 @@ class Stream {
 
  private:
   Stream();
+  void start();  // what was recorded
   std::unique_ptr<State> state_;
 };
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "ops/cuda/launch.h"
+#include "ops/cuda/replay.h"
 
 namespace millrace {
 namespace {
@@ -111,6 +112,69 @@ Napi::Value shared_start(const Napi::CallbackInfo& info) {
                      : throw_status(info.Env(), status);
 }
 
+// A graph that remembers what it would run.
+struct FakeGraph {
+  static inline std::vector<const FakeGraph*> started;
+  static inline int made = 0, set_count = 0;
+  static inline bool refuses_to_be = false, refuses_to_change = false;
+
+  Launches launches;
+
+  static std::unique_ptr<FakeGraph> make(Stream&, const Launches& launches) {
+    ++made;
+    if (refuses_to_be) return nullptr;
+    return std::make_unique<FakeGraph>(FakeGraph{launches});
+  }
+  bool set(size_t i, const Launches& from) {
+    ++set_count;
+    return !refuses_to_change && launches.take_params(i, from);
+  }
+  void start() const { started.push_back(this); }
+};
+
+// cudaReplay(steps, refuses): steps are lists of [kernel, parameter]; per step { how, made, set,
+// ran
+// }. refuses: "", "make" or "set".
+Napi::Value replay(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto stream = Stream::open(0);
+  if (!stream.ok()) return throw_status(env, stream.status());
+  FakeGraph::refuses_to_be = info[1].ToString().Utf8Value() == "make";
+  FakeGraph::refuses_to_change = info[1].ToString().Utf8Value() == "set";
+  static const char k_kernels[32] = {};  // stand for functions
+  Replay<FakeGraph> graphs;
+  const auto steps = info[0].As<Napi::Array>();
+  auto results = Napi::Array::New(env);
+  for (uint32_t s = 0; s < steps.Length(); ++s) {
+    const auto step = steps.Get(s).As<Napi::Array>();
+    Launches launches;
+    for (uint32_t i = 0; i < step.Length(); ++i) {
+      const auto kernel = step.Get(i).As<Napi::Array>();
+      const double param = kernel.Get(1u).ToNumber();
+      launches.add({k_kernels + kernel.Get(0u).ToNumber().Uint32Value(), nullptr, {}, 32, 0},
+                   &param, sizeof param);
+    }
+    FakeGraph::started.clear();
+    FakeGraph::made = FakeGraph::set_count = 0;
+    const bool by_graph = graphs.start(**stream, launches);
+    const Launches& list = by_graph ? FakeGraph::started.at(0)->launches : launches;
+    auto ran = Napi::Array::New(env);
+    for (size_t i = 0; i < list.size(); ++i) {
+      auto kernel = Napi::Array::New(env);
+      kernel.Set(0u, static_cast<double>(static_cast<const char*>(list[i].kernel) - k_kernels));
+      kernel.Set(1u, *static_cast<const double*>(list.params(i)));
+      ran.Set(static_cast<uint32_t>(i), kernel);
+    }
+    auto result = Napi::Object::New(env);
+    result.Set("how", by_graph ? "graph" : "each");
+    result.Set("made", FakeGraph::made);
+    result.Set("set", FakeGraph::set_count);
+    result.Set("ran", ran);
+    results.Set(s, result);
+  }
+  return results;
+}
+
 }  // namespace
 
 void register_cuda(Napi::Env env, Napi::Object exports) {
@@ -118,6 +182,7 @@ void register_cuda(Napi::Env env, Napi::Object exports) {
   exports.Set("cudaSites", Napi::Function::New(env, sites));
   exports.Set("cudaSkip", Napi::Function::New(env, skip));
   exports.Set("cudaRun", Napi::Function::New(env, run_kernel));
+  exports.Set("cudaReplay", Napi::Function::New(env, replay));
   exports.Set("cudaSharedStart", Napi::Function::New(env, shared_start));
 }
 

@@ -54,6 +54,9 @@ Weight read_weight(const Fields& fields) {
           cols,  row_bytes(dtype, cols), fields.bytes("data")};
 }
 
+// Until then nobody may read what an operator wrote, or take away what it reads.
+void wait_for(Device& device) { device.queue().fail(device.finish()); }
+
 // Opens the table that the object names and hands it to body; throws what fails.
 template <class Body>
 Napi::Value on_device(const Napi::CallbackInfo& info, Body&& body) {
@@ -191,6 +194,7 @@ Napi::Value ops_top_k(const Napi::CallbackInfo& info) {
     std::vector<TopValue> out(f.length("indices"));
     device.ops().top_k(device.queue(),
                        {f.floats("x"), n, static_cast<int>(f.length("x")) / n, k, out.data()});
+    wait_for(device);
     for (size_t i = 0; i < out.size(); ++i) indices[i] = out[i].index, values[i] = out[i].value;
   });
 }
@@ -264,6 +268,7 @@ void run_step(Device& device, AttentionArgs attention, std::vector<Cached>& sequ
   attention.n_spans = n_spans;
   shift_pages(sequences, fault.page_shift, fault.n_pages);
   device.ops().attention(device.queue(), attention);
+  wait_for(device);
   shift_pages(sequences, fault.n_pages - fault.page_shift, fault.n_pages);
   spans -= 3 * n_spans;
   for (int i = 0; i < n_spans; ++i, spans += 3)

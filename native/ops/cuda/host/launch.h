@@ -1,7 +1,5 @@
 #pragma once
-// launch() over the runner of kernels. Included by launch.h only.
-
-#include <functional>
+// What launch() needs to know over the runner of kernels. Included by launch.h only.
 
 #include "ops/cuda/host/runner.h"
 
@@ -10,13 +8,15 @@ namespace millrace::cuda {
 // How the host form runs: a test sets seed and faults, and reads the sites. Each launch draws its
 // own schedule from the seed.
 simt::Schedule& host_schedule();
-void run_on_host(Stream& stream, Grid grid, int threads, size_t shared_bytes,
-                 const std::function<void()>& body);
+
+using Call = void (*)(const void* kernel, const void* params);
 
 template <class Params>
-void launch(Stream& stream, void (*kernel)(Params), Grid grid, int threads, size_t shared_bytes,
-            const Params& params) {
-  run_on_host(stream, grid, threads, shared_bytes, [kernel, &params] { kernel(params); });
+Call call_of() {
+  return [](const void* kernel, const void* params) {
+    reinterpret_cast<void (*)(Params)>(const_cast<void*>(kernel))(
+        *static_cast<const Params*>(params));
+  };
 }
 
 }  // namespace millrace::cuda

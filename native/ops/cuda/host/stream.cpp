@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "ops/cuda/host/memory.h"
 #include "ops/cuda/launch.h"
+#include "ops/cuda/replay.h"
 
 namespace millrace::cuda {
 
@@ -25,6 +26,31 @@ int64_t variable(const char* name) {
   return value ? std::strtoll(value, nullptr, 10) : -1;
 }
 
+// A launch that is no kernel: it has no threads.
+struct Poison {
+  void* memory;
+  size_t size_bytes;
+  static void spill(const void*, const void* params) {
+    const Poison& poison = *static_cast<const Poison*>(params);
+    std::memset(poison.memory, 0xff, poison.size_bytes);
+  }
+};
+
+// A list of its own, which runs with the parameters that it was given.
+class Graph {
+ public:
+  static std::unique_ptr<Graph> make(Stream& stream, const Launches& launches) {
+    return std::make_unique<Graph>(stream, launches);
+  }
+  Graph(Stream& stream, const Launches& launches) : stream_(stream), launches_(launches) {}
+  bool set(size_t i, const Launches& launches) { return launches_.take_params(i, launches); }
+  void start();
+
+ private:
+  Stream& stream_;
+  Launches launches_;
+};
+
 }  // namespace
 
 struct Stream::State {
@@ -36,10 +62,32 @@ struct Stream::State {
   size_t workspace_bytes = 0;
   unsigned* counters = nullptr;
   size_t n_counters = 0;
+  Launches recorded;
+  Replay<Graph> replay;
   uint64_t launches = 0;
   int64_t steps_left = -1;  // before the device is lost; negative: it is not
   int64_t bytes_left = -1;  // that may still be allocated; negative: as many as there are
+
+  void run(Stream& stream, const Launches& list) {
+    for (size_t i = 0; i < list.size() && error.ok(); ++i) run_one(stream, list[i], list.params(i));
+  }
+
+  void run_one(Stream& stream, const Launch& launch, const void* params) {
+    const Access access;
+    if (launch.threads == 0) return launch.call(launch.kernel, params);
+    simt::Schedule schedule = host_schedule();
+    schedule.seed = schedule.seed * 1000003 + launches++;
+    const simt::Index blocks{static_cast<unsigned>(launch.grid.x),
+                             static_cast<unsigned>(launch.grid.y),
+                             static_cast<unsigned>(launch.grid.z)};
+    const Status status = simt::run(
+        blocks, {static_cast<unsigned>(launch.threads), 1, 1}, launch.shared_bytes,
+        [&] { launch.call(launch.kernel, params); }, schedule);
+    if (!status.ok()) stream.fail(status);
+  }
 };
+
+void Graph::start() { stream_.state().run(stream_, launches_); }
 
 Stream::Current::Current(const Stream& stream)
     : before_(std::exchange(current_device, stream.state_->index)) {}
@@ -83,6 +131,7 @@ void* Stream::alloc(size_t size_bytes) {
 void Stream::release(void* memory) { give_memory(memory); }
 
 Status Stream::copy_in(void* to, const void* from, size_t size_bytes) {
+  start();
   const Access access;
   std::memcpy(to, from, size_bytes);
   return {};
@@ -100,21 +149,37 @@ const void* Stream::stage(const void* from, size_t size_bytes) {
 
 Step& Stream::step() { return state_->step; }
 
+void Stream::record(const Launch& launch, const void* params, size_t size_bytes) {
+  if (current_device != state_->index)
+    return fail(error(ErrorCode::internal, "a kernel of device %d was started on device %d",
+                      state_->index, current_device));
+  state_->recorded.add(launch, params, size_bytes);
+}
+
+void Stream::start() {
+  State& state = *state_;
+  if (state.error.ok() && !state.replay.start(*this, state.recorded))
+    state.run(*this, state.recorded);
+  state.recorded.clear();
+}
+
 // NaN in every float type, so that a kernel that reads what it did not write shows.
 void* Stream::try_workspace(size_t size_bytes) {
   if (size_bytes > state_->workspace_bytes) {
+    start();
     release(state_->workspace);
     state_->workspace = alloc(size_bytes);
     state_->workspace_bytes = state_->workspace ? size_bytes : 0;
   }
   if (!state_->workspace) return nullptr;
-  const Access access;
-  std::memset(state_->workspace, 0xff, state_->workspace_bytes);
+  const Poison poison{state_->workspace, state_->workspace_bytes};
+  record({nullptr, Poison::spill, {}, 0, 0}, &poison, sizeof poison);
   return state_->workspace;
 }
 
 unsigned* Stream::counters(size_t count) {
   if (count > state_->n_counters) {
+    start();
     release(state_->counters);
     state_->counters = static_cast<unsigned*>(alloc(count * sizeof(unsigned)));
     state_->n_counters = state_->counters ? count : 0;
@@ -129,6 +194,7 @@ void Stream::fail(Status status) {
 }
 
 Status Stream::finish() {
+  start();
   const Access access;
   state_->staged.clear();
   state_->step.forget();
@@ -145,21 +211,6 @@ Status Stream::finish() {
 simt::Schedule& host_schedule() {
   static simt::Schedule schedule;
   return schedule;
-}
-
-void run_on_host(Stream& stream, Grid grid, int threads, size_t shared_bytes,
-                 const std::function<void()>& body) {
-  if (current_device != stream.state().index)
-    return stream.fail(error(ErrorCode::internal, "a kernel of device %d was started on device %d",
-                             stream.state().index, current_device));
-  simt::Schedule schedule = host_schedule();
-  schedule.seed = schedule.seed * 1000003 + stream.state().launches++;
-  const simt::Index blocks{static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
-                           static_cast<unsigned>(grid.z)};
-  const Access access;
-  const Status status =
-      simt::run(blocks, {static_cast<unsigned>(threads), 1, 1}, shared_bytes, body, schedule);
-  if (!status.ok()) stream.fail(status);
 }
 
 }  // namespace millrace::cuda
