@@ -1,8 +1,8 @@
 #pragma once
-// Starts the kernels of a step. To start them one by one costs the host some microseconds each, more
-// than the shortest of them take; a graph of them costs about as much as one (GPU.md, section 1.9).
-// The second time in a row that a step has the same kernels they become a graph; from then on only
-// parameters that differ are set before it starts. Of Graph it asks
+// Starts the kernels of a step. To start them one by one costs the host some microseconds each,
+// more than the shortest of them take; a graph of them costs about as much as one (GPU.md,
+// section 1.9). The second time in a row that a step has the same kernels they become a graph; from
+// then on only parameters that differ are set before it starts. Of Graph it asks
 //   static std::unique_ptr<Graph> make(Stream&, const Launches&)   null: refused
 //   bool set(size_t i, const Launches&)    the parameters of kernel i; false: refused
 //   void start()                           an error goes to the stream
@@ -66,9 +66,9 @@ class Replay {
       return nullptr;
     }
     if (entries_.size() == k_most_graphs)
-      entries_.erase(std::min_element(
-          entries_.begin(), entries_.end(),
-          [](const Entry& a, const Entry& b) { return a.used_at < b.used_at; }));
+      entries_.erase(
+          std::min_element(entries_.begin(), entries_.end(),
+                           [](const Entry& a, const Entry& b) { return a.used_at < b.used_at; }));
     entries_.push_back({launches, std::move(graph)});
     return &entries_.back();
   }
