@@ -102,7 +102,7 @@ class Probe {
     auto* to = static_cast<uint32_t*>(stream_.alloc(out_words * sizeof(uint32_t)));
     if (!from || !to) return false;
     Status status = stream_.copy_in(from, in.data(), in.size() * sizeof(uint32_t));
-    launch(stream_, kernel, {1}, k_warp, k_rows * 16, ProbeParams{from, to});
+    if (status.ok()) launch(stream_, kernel, {1}, k_warp, k_rows * 16, ProbeParams{from, to});
     if (status.ok()) status = stream_.finish();
     if (status.ok()) status = stream_.copy_out(words.data(), to, out_words * sizeof(uint32_t));
     stream_.release(from);

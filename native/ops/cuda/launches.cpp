@@ -19,6 +19,18 @@ void Launches::clear() {
   bytes_.clear();
 }
 
+uint64_t Launches::hash() const {
+  uint64_t hash = 1469598103934665603u;
+  const auto add = [&hash](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
+  for (const Launch& launch : launches_) {
+    add(reinterpret_cast<uintptr_t>(launch.kernel));
+    for (const int size : {launch.grid.x, launch.grid.y, launch.grid.z, launch.threads})
+      add(static_cast<uint64_t>(size));
+    add(launch.shared_bytes);
+  }
+  return hash;
+}
+
 bool Launches::alike(const Launches& other) const {
   return launches_ == other.launches_ && places_ == other.places_;
 }

@@ -4,6 +4,7 @@
 // Threads: as Stream.
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace millrace::cuda {
@@ -33,6 +34,8 @@ class Launches {
   const Launch& operator[](size_t i) const { return launches_[i]; }
   const void* params(size_t i) const { return bytes_.data() + places_[i].at; }
 
+  // Of all but the parameters.
+  uint64_t hash() const;
   // The same kernels, started in the same way.
   bool alike(const Launches& other) const;
   // Between lists that are alike; copies the other's parameters of a kernel, false when they were

@@ -1,16 +1,19 @@
 #pragma once
 // Starts the kernels of a step. To start them one by one costs the host some microseconds each,
-// more than the shortest of them take; a graph of them costs about as much as one (GPU.md,
-// section 1.9). The second time in a row that a step has the same kernels they become a graph; from
-// then on only parameters that differ are set before it starts. Of Graph it asks
+// more than the shortest of them take; a graph of them costs about as much as one. The second time
+// that a step has the same kernels they become a graph; from then on only parameters that differ
+// are set before it starts. MILLRACE_CUDA_GRAPHS=0 leaves graphs out, for whoever has to see
+// kernels start one by one. Of Graph it asks
 //   static std::unique_ptr<Graph> make(Stream&, const Launches&)   null: refused
 //   bool set(size_t i, const Launches&)    the parameters of kernel i; false: refused
-//   void start()                           an error goes to the stream
+//   bool start()                           false: refused, nothing was started
 // Threads: as Stream.
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "ops/cuda/launches.h"
@@ -25,24 +28,26 @@ class Replay {
   static constexpr size_t k_most_graphs = 16;    // for the batch sizes that come and go
 
  public:
+  Replay() {
+    const char* wanted = std::getenv("MILLRACE_CUDA_GRAPHS");
+    is_off_ = wanted && std::string_view(wanted) == "0";
+  }
+
   // False: nothing was started, and the kernels are to be started one by one.
   bool start(Stream& stream, const Launches& launches) {
     if (is_off_ || launches.size() < k_fewest_kernels) return false;
     Entry* entry = find(launches);
-    if (!entry) {
-      const bool is_new = !last_.alike(launches);
-      last_ = launches;
-      if (is_new) return false;
-      entry = add(stream, launches);
-      if (!entry) return false;
-    } else if (!update(*entry, launches)) {
+    if (!entry && !was_seen(launches.hash())) return false;
+    if (!entry) entry = add(stream, launches);
+    if (!entry || !update(*entry, launches) || !entry->graph->start()) {
+      // What refuses one graph refuses the next, and what it lacks may be what these hold.
+      is_off_ = true;
+      clear();
       return false;
     }
     entry->used_at = ++now_;
-    entry->graph->start();
     return true;
   }
-  void turn_off() { is_off_ = true; }
   void clear() { entries_.clear(); }
 
  private:
@@ -58,13 +63,17 @@ class Replay {
     return nullptr;
   }
 
-  // Null when refused. What refuses one graph refuses the next: no other is tried.
+  // Remembers the last ones.
+  bool was_seen(uint64_t hash) {
+    if (std::find(seen_.begin(), seen_.end(), hash) != seen_.end()) return true;
+    if (seen_.size() == k_most_graphs) seen_.erase(seen_.begin());
+    seen_.push_back(hash);
+    return false;
+  }
+
   Entry* add(Stream& stream, const Launches& launches) {
     auto graph = Graph::make(stream, launches);
-    if (!graph) {
-      turn_off();
-      return nullptr;
-    }
+    if (!graph) return nullptr;
     if (entries_.size() == k_most_graphs)
       entries_.erase(
           std::min_element(entries_.begin(), entries_.end(),
@@ -74,18 +83,13 @@ class Replay {
   }
 
   bool update(Entry& entry, const Launches& launches) {
-    for (size_t i = 0; i < launches.size(); ++i) {
-      if (!entry.launches.take_params(i, launches)) continue;
-      if (entry.graph->set(i, launches)) continue;
-      entries_.erase(entries_.begin() + (&entry - entries_.data()));
-      turn_off();
-      return false;
-    }
+    for (size_t i = 0; i < launches.size(); ++i)
+      if (entry.launches.take_params(i, launches) && !entry.graph->set(i, launches)) return false;
     return true;
   }
 
   std::vector<Entry> entries_;
-  Launches last_;  // of the step before, where it had no graph
+  std::vector<uint64_t> seen_;  // hashes of steps without a graph
   uint64_t now_ = 0;
   bool is_off_ = false;
 };

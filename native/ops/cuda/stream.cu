@@ -4,9 +4,9 @@
 #include "ops/cuda/stream.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <unordered_map>
+#include <map>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -52,7 +52,22 @@ dim3 dim3_of(const Grid& grid) {
           static_cast<unsigned>(grid.z)};
 }
 
-// A chain of kernels, ready to start. To be refused is no error of the step: it starts without.
+// Lets a kernel have its shared memory. The limit belongs to the kernel and the device, whatever
+// the stream, so it must only grow: others may have recorded launches that need more.
+cudaError_t allow_shared(int device, const Launch& launch) {
+  static std::mutex mutex;
+  static std::map<std::pair<int, const void*>, size_t> limits;
+  const std::scoped_lock lock(mutex);
+  size_t& limit = limits[{device, launch.kernel}];
+  if (launch.shared_bytes <= limit) return cudaSuccess;
+  const cudaError_t code =
+      cudaFuncSetAttribute(launch.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(launch.shared_bytes));
+  if (code == cudaSuccess) limit = launch.shared_bytes;
+  return code;
+}
+
+// A chain of kernels, ready to start. A refusal is no error of the step, which starts without.
 class Graph {
  public:
   static std::unique_ptr<Graph> make(Stream& stream, const Launches& launches);
@@ -69,7 +84,7 @@ class Graph {
     const cudaKernelNodeParams node = node_of(launches[i], arguments);
     return was_taken(cudaGraphExecKernelNodeSetParams(ready_, nodes_[i], &node));
   }
-  void start();
+  bool start();
 
  private:
   static bool was_taken(cudaError_t code) {
@@ -98,8 +113,9 @@ class Graph {
         return false;
       nodes_.push_back(node);
     }
-    return was_taken(cudaGraphInstantiate(&ready_, graph_, 0));
+    return was_taken(cudaGraphInstantiate(&ready_, graph_, 0)) && upload();
   }
+  bool upload();  // what needs memory, so that to start it needs none
 
   Stream& stream_;
   cudaGraph_t graph_ = nullptr;
@@ -129,7 +145,6 @@ struct Stream::State {
   size_t copied_bytes = 0;       // of these, on their way to the device
   Launches recorded;
   Replay<Graph> replay;
-  std::unordered_map<const void*, size_t> shared_bytes;  // that kernels may have
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
   unsigned* counters = nullptr;
@@ -163,9 +178,8 @@ struct Stream::State {
   }
 };
 
-void Graph::start() {
-  passed(stream_, cudaGraphLaunch(ready_, stream_.state().handle), "starting a step's kernels");
-}
+bool Graph::upload() { return was_taken(cudaGraphUpload(ready_, stream_.state().handle)); }
+bool Graph::start() { return was_taken(cudaGraphLaunch(ready_, stream_.state().handle)); }
 
 Stream::Current::Current(const Stream& stream) {
   cudaGetDevice(&before_);
@@ -217,9 +231,6 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
   TRY(status_of_call(cudaStreamCreateWithFlags(&state.handle, cudaStreamNonBlocking),
                      "creating a stream"));
   TRY(state.staging.emplace_back().open(k_staging_bytes));
-  // For whoever has to see kernels start one by one.
-  const char* graphs = std::getenv("MILLRACE_CUDA_GRAPHS");
-  if (graphs && std::strcmp(graphs, "0") == 0) state.replay.turn_off();
   return Result<std::unique_ptr<Stream>>(std::move(stream));
 }
 
@@ -271,16 +282,9 @@ Status Stream::copy_out(void* to, const void* from, size_t size_bytes) {
 }
 
 void Stream::record(const Launch& launch, const void* params, size_t size_bytes) {
-  size_t& allowed =
-      state_->shared_bytes.try_emplace(launch.kernel, k_default_shared_bytes).first->second;
-  if (launch.shared_bytes > allowed) {
-    if (!passed(*this,
-                cudaFuncSetAttribute(launch.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                     static_cast<int>(launch.shared_bytes)),
-                "asking for shared memory"))
-      return;
-    allowed = launch.shared_bytes;
-  }
+  if (launch.shared_bytes > k_default_shared_bytes &&
+      !passed(*this, allow_shared(state_->index, launch), "asking for shared memory"))
+    return;
   state_->recorded.add(launch, params, size_bytes);
 }
 
@@ -295,7 +299,8 @@ void Stream::start() {
 const void* Stream::stage(const void* from, size_t size_bytes) {
   State& state = *state_;
   if (state.staged_bytes + size_bytes > state.staging.back().size_bytes) {
-    const size_t wanted = std::max(2 * state.staging.back().size_bytes, size_bytes);
+    const size_t least = (size_bytes + k_alignment - 1) / k_alignment * k_alignment;
+    const size_t wanted = std::max(2 * state.staging.back().size_bytes, least);
     Staging next;
     const Status opened = next.open(wanted);
     if (!opened.ok()) {

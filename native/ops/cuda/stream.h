@@ -51,8 +51,9 @@ class Stream {
   // then. See replay.h.
   void record(const Launch& launch, const void* params, size_t size_bytes);
 
-  // Small host arrays that kernels read (page tables, positions): the device's copy, valid until
-  // finish(). Null after an error. Those that several operators are given go by way of step().
+  // Small host arrays that kernels read (page tables, positions): the device's copy, which is one
+  // when recorded kernels start, until finish(). Null after an error. Those that several operators
+  // are given go by way of step().
   const void* stage(const void* from, size_t size_bytes);
   Step& step();
   // Device memory of one operator; the next operator may overwrite it. Null when refused, with the

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { tables } from '../../support/ops.js'
 import { probe } from '../../support/probe.js'
 
-type Kernel = [kernel: number, parameter: number]
+type Kernel = [kernel: number, parameter: number, blocks?: number]
 
 interface Started {
   how: 'graph' | 'each'
@@ -52,6 +52,25 @@ describe.skipIf(!tables.includes('cuda'))('the kernels of a step', () => {
     expect(how([a, a, b, a, b, b, a])).toBe('each graph each graph graph graph graph')
   })
 
+  test('become graphs where two kinds of steps take turns', () => {
+    const [a, b] = [kernels(8), kernels(9)]
+    expect(how([a, b, a, b, a])).toBe('each each graph graph graph')
+  })
+
+  test('are others where one has another grid', () => {
+    const wider = kernels(8)
+    wider[5] = [5, 0, 2]
+    expect(how([kernels(8), wider, kernels(8), wider])).toBe('each each graph graph')
+  })
+
+  test('keep a graph that was used since the others', () => {
+    const first = kernels(8)
+    const others = Array.from({ length: 15 }, (_, i) => kernels(9 + i)).flatMap((s) => [s, s])
+    const last = kernels(30)
+    const steps = [first, first, ...others, first, last, last, first]
+    expect(native.cudaReplay(steps, '').at(-1)?.how).toBe('graph')
+  })
+
   test('lose it to the graphs of sixteen steps used since', () => {
     const first = kernels(8)
     const others = Array.from({ length: 16 }, (_, i) => kernels(9 + i)).flatMap((s) => [s, s])
@@ -66,6 +85,10 @@ describe.skipIf(!tables.includes('cuda'))('the kernels of a step', () => {
       ['each', 1],
       ['each', 0],
     ])
+  })
+
+  test('start one by one where a graph is refused its start', () => {
+    expect(how([kernels(8), kernels(8), kernels(8)], 'start')).toBe('each each each')
   })
 
   test('start one by one, with their parameters, where a change is refused', () => {

@@ -116,7 +116,7 @@ Napi::Value shared_start(const Napi::CallbackInfo& info) {
 struct FakeGraph {
   static inline std::vector<const FakeGraph*> started;
   static inline int made = 0, set_count = 0;
-  static inline bool refuses_to_be = false, refuses_to_change = false;
+  static inline bool refuses_to_be = false, refuses_to_change = false, refuses_to_start = false;
 
   Launches launches;
 
@@ -129,18 +129,21 @@ struct FakeGraph {
     ++set_count;
     return !refuses_to_change && launches.take_params(i, from);
   }
-  void start() const { started.push_back(this); }
+  bool start() const {
+    if (!refuses_to_start) started.push_back(this);
+    return !refuses_to_start;
+  }
 };
 
-// cudaReplay(steps, refuses): steps are lists of [kernel, parameter]; per step { how, made, set,
-// ran
-// }. refuses: "", "make" or "set".
+// cudaReplay(steps, refuses): what becomes of each step, a list of [kernel, parameter, blocks?], as
+// { how, made, set, ran }. refuses: "", "make", "set" or "start".
 Napi::Value replay(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto stream = Stream::open(0);
   if (!stream.ok()) return throw_status(env, stream.status());
   FakeGraph::refuses_to_be = info[1].ToString().Utf8Value() == "make";
   FakeGraph::refuses_to_change = info[1].ToString().Utf8Value() == "set";
+  FakeGraph::refuses_to_start = info[1].ToString().Utf8Value() == "start";
   static const char k_kernels[32] = {};  // stand for functions
   Replay<FakeGraph> graphs;
   const auto steps = info[0].As<Napi::Array>();
@@ -151,7 +154,9 @@ Napi::Value replay(const Napi::CallbackInfo& info) {
     for (uint32_t i = 0; i < step.Length(); ++i) {
       const auto kernel = step.Get(i).As<Napi::Array>();
       const double param = kernel.Get(1u).ToNumber();
-      launches.add({k_kernels + kernel.Get(0u).ToNumber().Uint32Value(), nullptr, {}, 32, 0},
+      Grid grid;
+      if (kernel.Length() > 2) grid.x = kernel.Get(2u).ToNumber();
+      launches.add({k_kernels + kernel.Get(0u).ToNumber().Uint32Value(), nullptr, grid, 32, 0},
                    &param, sizeof param);
     }
     FakeGraph::started.clear();

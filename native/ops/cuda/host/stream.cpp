@@ -44,7 +44,7 @@ class Graph {
   }
   Graph(Stream& stream, const Launches& launches) : stream_(stream), launches_(launches) {}
   bool set(size_t i, const Launches& launches) { return launches_.take_params(i, launches); }
-  void start();
+  bool start();
 
  private:
   Stream& stream_;
@@ -87,7 +87,10 @@ struct Stream::State {
   }
 };
 
-void Graph::start() { stream_.state().run(stream_, launches_); }
+bool Graph::start() {
+  stream_.state().run(stream_, launches_);
+  return true;
+}
 
 Stream::Current::Current(const Stream& stream)
     : before_(std::exchange(current_device, stream.state_->index)) {}
