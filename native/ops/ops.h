@@ -184,8 +184,8 @@ struct TopKArgs {
 };
 
 struct Ops {
-  const char*
-      name;  // "reference", "avx2", "avx-vnni", "avx512", "amx", "neon", "neon-i8mm", "cuda"
+  // "reference", "avx2", "avx-vnni", "avx512", "amx", "neon", "neon-i8mm" or "cuda".
+  const char* name;
 
   // Bytes of the packed form of a weight, or 0 when this table reads the plain form.
   size_t (*packed_bytes)(DType dtype, int rows, int cols);

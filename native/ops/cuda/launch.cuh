@@ -5,8 +5,6 @@
 
 namespace millrace::cuda {
 
-using Call = void (*)(const void* kernel, const void* params);
-
 template <class Params>
 Call call_of() {
   return nullptr;

@@ -14,10 +14,13 @@ struct Grid {
   bool operator==(const Grid&) const = default;
 };
 
+// Runs a kernel on the host.
+using Call = void (*)(const void* kernel, const void* params);
+
 // One kernel and how it is started: all but its parameters.
 struct Launch {
-  const void* kernel;                                    // a void (*)(Params)
-  void (*call)(const void* kernel, const void* params);  // the host form's way to run it, or null
+  const void* kernel;  // a void (*)(Params)
+  Call call;           // null over the CUDA runtime, which starts kernels by their address
   Grid grid;
   int threads;
   size_t shared_bytes;

@@ -24,10 +24,12 @@ const how = (steps: Kernel[][], refuses = ''): string =>
     .map((step) => step.how)
     .join(' ')
 
+const howAndMade = (steps: Kernel[][], refuses = ''): [string, number][] =>
+  native.cudaReplay(steps, refuses).map((step) => [step.how, step.made])
+
 describe.skipIf(!tables.includes('cuda'))('the kernels of a step', () => {
   test('become a graph when they come again, and stay one', () => {
-    const results = native.cudaReplay([kernels(8), kernels(8), kernels(8)], '')
-    expect(results.map((step) => [step.how, step.made])).toEqual([
+    expect(howAndMade([kernels(8), kernels(8), kernels(8)])).toEqual([
       ['each', 0],
       ['graph', 1],
       ['graph', 0],
@@ -79,8 +81,7 @@ describe.skipIf(!tables.includes('cuda'))('the kernels of a step', () => {
   })
 
   test('start one by one where a graph is refused, which is asked for once', () => {
-    const results = native.cudaReplay([kernels(8), kernels(8), kernels(8)], 'make')
-    expect(results.map((step) => [step.how, step.made])).toEqual([
+    expect(howAndMade([kernels(8), kernels(8), kernels(8)], 'make')).toEqual([
       ['each', 0],
       ['each', 1],
       ['each', 0],

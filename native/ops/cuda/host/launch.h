@@ -9,8 +9,6 @@ namespace millrace::cuda {
 // own schedule from the seed.
 simt::Schedule& host_schedule();
 
-using Call = void (*)(const void* kernel, const void* params);
-
 template <class Params>
 Call call_of() {
   return [](const void* kernel, const void* params) {
