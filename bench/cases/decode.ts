@@ -1,6 +1,6 @@
 // One stream after a prompt: tokens per second between the first token and the last.
 import type { Case } from '../case.js'
-import { programs, shapes, types } from './peers.js'
+import { furtherTypes, programs, shapes, types } from './peers.js'
 
 const row = (shape: string, type: string, promptTokens: number): Case => ({
   name: `decode ${shape} ${type} at ${promptTokens}`,
@@ -33,6 +33,7 @@ const busy = (shape: string, type: string): Case => ({
 
 export const decode: readonly Case[] = [
   ...shapes.flatMap((shape) => types.map((type) => row(shape, type, 128))),
+  ...furtherTypes.map((type) => row('qwen3-0.6b', type, 128)),
   deep('qwen3-0.6b', 'Q4_0'),
   deep('qwen3-0.6b', 'Q8_0'),
   busy('qwen3-0.6b', 'Q4_0'),
