@@ -79,28 +79,26 @@ class WeightMaker {
   size_t total_bytes_ = 0;
 };
 
-Weights make_weights(WeightMaker& make, Arena& arena, const Shape& shape, const Config& config) {
-  Weights weights;
+void make_weights(WeightMaker& make, Arena& arena, const Shape& shape, const Config& config,
+                  Weights& weights) {
   // Its type does not matter for speed: a row a token.
   weights.embedding = make.table(DType::q8_0, shape.vocabulary, shape.dim);
   weights.output_norm = make.ones(shape.dim);
-  weights.head = make.matrix(shape.head, shape.vocabulary, shape.dim);
+  weights.head.set(make.matrix(shape.head, shape.vocabulary, shape.dim));
   weights.inv_freq = arena.floats(config.rope.inv_freq);
-  for (int i = 0; i < shape.layers; ++i) {
-    Layer layer;
+  weights.layers = std::vector<Layer>(static_cast<size_t>(shape.layers));
+  for (Layer& layer : weights.layers) {
     layer.attention_norm = make.ones(shape.dim);
     layer.ffn_norm = make.ones(shape.dim);
     if (shape.qk_norm) layer.q_norm = layer.k_norm = make.ones(shape.head_dim);
-    layer.wq = make.matrix(shape.weights, config.q_dim(), shape.dim);
-    layer.wk = make.matrix(shape.weights, config.kv_dim(), shape.dim);
-    layer.wv = make.matrix(shape.weights, config.kv_dim(), shape.dim);
-    layer.wo = make.matrix(shape.weights, shape.dim, config.q_dim());
-    layer.gate = make.matrix(shape.weights, shape.hidden, shape.dim);
-    layer.up = make.matrix(shape.weights, shape.hidden, shape.dim);
-    layer.down = make.matrix(shape.weights, shape.dim, shape.hidden);
-    weights.layers.push_back(layer);
+    layer.wq.set(make.matrix(shape.weights, config.q_dim(), shape.dim));
+    layer.wk.set(make.matrix(shape.weights, config.kv_dim(), shape.dim));
+    layer.wv.set(make.matrix(shape.weights, config.kv_dim(), shape.dim));
+    layer.wo.set(make.matrix(shape.weights, shape.dim, config.q_dim()));
+    layer.gate.set(make.matrix(shape.weights, shape.hidden, shape.dim));
+    layer.up.set(make.matrix(shape.weights, shape.hidden, shape.dim));
+    layer.down.set(make.matrix(shape.weights, shape.dim, shape.hidden));
   }
-  return weights;
 }
 
 // A step that repeats: every sequence has `rows` new tokens after `context`, and one logit row.
@@ -203,7 +201,8 @@ void time_model(Job& job, const Shape& shape, const std::vector<int>& batches, i
   Arena arena(job.device);
   WeightMaker make(arena);
   const Config config = config_of(shape);
-  const Weights weights = make_weights(make, arena, shape, config);
+  Weights weights;
+  make_weights(make, arena, shape, config, weights);
   Bench bench{job, shape, config, weights, make.total_bytes()};
   for (const int batch : batches) bench.run("decode", batch, context, 1);
   bench.run("prefill", 1, 0, context);

@@ -1,5 +1,6 @@
 #include "base/file-map.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -17,6 +18,8 @@
 
 namespace millrace {
 namespace {
+
+constexpr size_t k_read_bytes = size_t{16} << 20;  // between two looks at the hooks
 
 std::atomic<FileFault> g_fault{FileFault::none};
 
@@ -94,7 +97,7 @@ Result<std::shared_ptr<void>> map_file(const OpenFile& file, const std::string& 
 // Bytes read, 0 at the end of the file, negative on failure.
 int64_t read_some(const OpenFile& file, void* out, size_t n_bytes) {
   DWORD got = 0;
-  const DWORD wanted = static_cast<DWORD>(n_bytes < (1u << 30) ? n_bytes : (1u << 30));
+  const DWORD wanted = static_cast<DWORD>(std::min(n_bytes, k_read_bytes));
   return ReadFile(file.handle(), out, wanted, &got, nullptr) ? static_cast<int64_t>(got) : -1;
 }
 
@@ -152,7 +155,7 @@ Result<std::shared_ptr<void>> map_file(const OpenFile& file, const std::string& 
 
 // Bytes read, 0 at the end of the file, negative on failure.
 int64_t read_some(const OpenFile& file, void* out, size_t n_bytes) {
-  const size_t wanted = n_bytes < (1u << 30) ? n_bytes : (1u << 30);
+  const size_t wanted = std::min(n_bytes, k_read_bytes);
   for (;;) {
     const ssize_t got = ::read(file.descriptor(), out, wanted);
     if (got >= 0 || errno != EINTR) return got;
@@ -162,13 +165,16 @@ int64_t read_some(const OpenFile& file, void* out, size_t n_bytes) {
 #endif
 
 Result<std::shared_ptr<void>> read_file(const OpenFile& file, const std::string& path,
-                                        size_t n_bytes) {
+                                        size_t n_bytes, const OpenHooks& hooks) {
   auto memory = buffer_of(n_bytes);
   if (!memory) return no_memory(path, n_bytes);
   if (faulty(FileFault::read))
     return error(ErrorCode::io, "could not read \"%s\": injected fault", path.c_str());
   size_t done = 0;
   while (done < n_bytes) {
+    if (hooks.cancelled && hooks.cancelled())
+      return error(ErrorCode::aborted, "reading \"%s\" was aborted after %zu of %zu bytes",
+                   path.c_str(), done, n_bytes);
     const int64_t got =
         faulty(FileFault::short_read)
             ? 0
@@ -178,13 +184,25 @@ Result<std::shared_ptr<void>> read_file(const OpenFile& file, const std::string&
       return error(ErrorCode::io, "Expected %zu bytes in \"%s\" but the file ended after %zu",
                    n_bytes, path.c_str(), done);
     done += static_cast<size_t>(got);
+    if (hooks.progress && done < n_bytes)
+      hooks.progress(static_cast<double>(done) / static_cast<double>(n_bytes));
   }
   return memory;
 }
 
 }  // namespace
 
-Result<std::shared_ptr<const FileMap>> FileMap::open(const std::string& path, bool use_mmap) {
+OpenHooks OpenHooks::part(double begin, double end) const {
+  OpenHooks hooks{nullptr, cancelled};
+  if (progress)
+    hooks.progress = [whole = progress, begin, end](double fraction) {
+      whole(begin + (end - begin) * fraction);
+    };
+  return hooks;
+}
+
+Result<std::shared_ptr<const FileMap>> FileMap::open(const std::string& path, bool use_mmap,
+                                                     const OpenHooks& hooks) {
   if (path.find('\0') != std::string::npos)
     return error(ErrorCode::not_found, "no file \"%s\": the path contains a NUL", path.c_str());
   auto file = open_file(path);
@@ -192,8 +210,9 @@ Result<std::shared_ptr<const FileMap>> FileMap::open(const std::string& path, bo
   auto size = size_of(*file, path);
   TRY(size);
   if (*size == 0) return empty_file(path);
-  auto memory = use_mmap ? map_file(*file, path, *size) : read_file(*file, path, *size);
+  auto memory = use_mmap ? map_file(*file, path, *size) : read_file(*file, path, *size, hooks);
   TRY(memory);
+  if (hooks.progress) hooks.progress(1.0);
   auto map = std::shared_ptr<FileMap>(new FileMap);
   map->memory_ = std::move(*memory);
   map->bytes_ = {static_cast<const std::byte*>(map->memory_.get()), *size};

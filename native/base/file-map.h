@@ -4,6 +4,7 @@
 // mapped file on disk meanwhile (the operating system then ends the process that reads the hole).
 // Threads: immutable after open; any.
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,10 +13,20 @@
 
 namespace millrace {
 
+// What a long opening tells and asks while it runs, on its own thread; either may be empty.
+struct OpenHooks {
+  std::function<void(double)> progress;  // 0..1, never less than before
+  std::function<bool()> cancelled;       // true ends the opening with code aborted
+
+  // Hooks of a part of the work, whose 0..1 is begin..end of the whole.
+  OpenHooks part(double begin, double end) const;
+};
+
 class FileMap {
  public:
   // not-found, io, or bad-file for a directory, an empty file or a device.
-  static Result<std::shared_ptr<const FileMap>> open(const std::string& path, bool use_mmap);
+  static Result<std::shared_ptr<const FileMap>> open(const std::string& path, bool use_mmap,
+                                                     const OpenHooks& hooks = {});
   ~FileMap();
   FileMap(const FileMap&) = delete;
   FileMap& operator=(const FileMap&) = delete;

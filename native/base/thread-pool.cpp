@@ -11,10 +11,7 @@
 #include <vector>
 
 #include "base/cpu.h"
-
-#if defined(__linux__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
+#include "base/thread.h"
 
 namespace millrace {
 namespace {
@@ -32,14 +29,10 @@ void pause() {
 #endif
 }
 
-void name_this_thread(int worker) {
+void name_this_worker(int worker) {
   char name[16];
   std::snprintf(name, sizeof name, "millrace-%d", worker);
-#if defined(__linux__)
-  pthread_setname_np(pthread_self(), name);
-#elif defined(__APPLE__)
-  pthread_setname_np(name);
-#endif
+  name_this_thread(name);
 }
 
 // Waits for ready() for about k_spin_time; false when it gave up.
@@ -152,7 +145,7 @@ struct ThreadPool::State {
   }
 
   void serve(int worker) {
-    name_this_thread(worker);
+    name_this_worker(worker);
     uint32_t seen = 0;
     while (true) {
       const auto moved = [&] { return epoch.load(std::memory_order_acquire) != seen; };

@@ -154,8 +154,8 @@ Result<Napi::Value> wrap_model(Napi::Env env, std::shared_ptr<const Model> model
 }
 
 // Hooks that tell onProgress on the JS thread, at most once per wake-up.
-LoadHooks hooks_of(Job& job, const std::shared_ptr<Napi::FunctionReference>& on_progress) {
-  LoadHooks hooks;
+OpenHooks hooks_of(Job& job, const std::shared_ptr<Napi::FunctionReference>& on_progress) {
+  OpenHooks hooks;
   hooks.cancelled = [&job] { return job.cancelled(); };
   if (!on_progress) return hooks;
   hooks.progress = [&job, on_progress](double fraction) {

@@ -42,18 +42,26 @@ struct Pass {
   Stream s;
 };
 
+// A step without prompts reads each weight once and is as long as that takes, so it packs what it
+// meets; a step with prompts is waited for, and multiplies by what is there.
+Weight form_for(const Pass& pass, const Matrix& matrix) {
+  const bool only_continues = pass.step.n == pass.step.n_spans;
+  if (only_continues) matrix.pack(pass.device.ops(), pass.device.queue().pool());
+  return matrix.now();
+}
+
 void attend(const Pass& pass, const Layer& layer, const AttentionArgs& base, bool wanted) {
   const auto& [config, device, inv_freq, step, w, s] = pass;
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
   const int head_dim = config.head_dim;
-  ops.matmul(
-      queue,
-      {s.normed,
-       config.dim,
-       s.n,
-       3,
-       {{layer.wq, layer.bq, w.q, 0}, {layer.wk, layer.bk, w.k, 0}, {layer.wv, layer.bv, w.v, 0}}});
+  ops.matmul(queue, {s.normed,
+                     config.dim,
+                     s.n,
+                     3,
+                     {{form_for(pass, layer.wq), layer.bq, w.q, 0},
+                      {form_for(pass, layer.wk), layer.bk, w.k, 0},
+                      {form_for(pass, layer.wv), layer.bv, w.v, 0}}});
   if (layer.q_norm)
     ops.norm(queue,
              {w.q, nullptr, layer.q_norm, w.q, s.n * config.n_heads, head_dim, config.norm_eps});
@@ -90,18 +98,26 @@ void feed_forward(const Pass& pass, const Layer& layer) {
   const auto& [config, device, inv_freq, step, w, s] = pass;
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
-  ops.matmul(queue, {s.attended, config.q_dim(), s.n, 1, {{layer.wo, layer.bo, w.delta, 0}}});
+  ops.matmul(queue, {s.attended,
+                     config.q_dim(),
+                     s.n,
+                     1,
+                     {{form_for(pass, layer.wo), layer.bo, w.delta, 0}}});
   ops.norm(queue, {s.x, w.delta, layer.ffn_norm, s.normed, s.n, config.dim, config.norm_eps});
   ops.matmul(queue,
              {s.normed,
               config.dim,
               s.n,
               2,
-              {{layer.gate, layer.gate_bias, w.gate, 0}, {layer.up, layer.up_bias, w.up, 0}}});
+              {{form_for(pass, layer.gate), layer.gate_bias, w.gate, 0},
+               {form_for(pass, layer.up), layer.up_bias, w.up, 0}}});
   ops.gate(queue,
            {w.gate, w.up, w.gate, static_cast<int64_t>(s.n) * config.hidden_dim, config.act});
-  ops.matmul(queue,
-             {w.gate, config.hidden_dim, s.n, 1, {{layer.down, layer.down_bias, w.delta, 0}}});
+  ops.matmul(queue, {w.gate,
+                     config.hidden_dim,
+                     s.n,
+                     1,
+                     {{form_for(pass, layer.down), layer.down_bias, w.delta, 0}}});
 }
 
 }  // namespace
@@ -168,8 +184,11 @@ Status forward(const Config& config, const Weights& weights, Device& device, KvC
     feed_forward(pass, layer);
   }
   ops.norm(queue, {s.x, w.delta, weights.output_norm, s.normed, s.n, config.dim, config.norm_eps});
-  ops.matmul(queue,
-             {s.normed, config.dim, s.n, 1, {{weights.head, weights.head_bias, w.logits, 0}}});
+  ops.matmul(queue, {s.normed,
+                     config.dim,
+                     s.n,
+                     1,
+                     {{form_for(pass, weights.head), weights.head_bias, w.logits, 0}}});
   return device.finish();
 }
 

@@ -112,9 +112,15 @@ Status check_part(const SplitInfo& info, const PartName& name, int part) {
                part, name.count, info.number + 1, info.count);
 }
 
-Status add_part(GgufFile& model, const PartName& name, int part, bool use_mmap) {
-  const std::string path = name.path(part);
-  auto file = FileMap::open(path, use_mmap);
+Result<std::shared_ptr<const FileMap>> read_part(const PartName& name, int part, bool use_mmap,
+                                                 const OpenHooks& hooks) {
+  const double n_files = 1 + name.count;
+  return FileMap::open(name.path(part), use_mmap, hooks.part(part / n_files, (part + 1) / n_files));
+}
+
+Status add_part(GgufFile& model, const PartName& name, int part, bool use_mmap,
+                const OpenHooks& hooks) {
+  auto file = read_part(name, part, use_mmap, hooks);
   TRY(file);
   auto parsed = parse_gguf((*file)->bytes(), false);
   TRY(parsed);
@@ -126,10 +132,11 @@ Status add_part(GgufFile& model, const PartName& name, int part, bool use_mmap) 
   return {};
 }
 
-Result<std::shared_ptr<const ModelFile>> open_parts(const PartName& name, bool use_mmap) {
+Result<std::shared_ptr<const ModelFile>> open_parts(const PartName& name, bool use_mmap,
+                                                    const OpenHooks& hooks) {
   auto model = std::make_shared<GgufFile>();
   for (int part = 1; part <= name.count; ++part)
-    if (const Status status = add_part(*model, name, part, use_mmap); !status.ok())
+    if (const Status status = add_part(*model, name, part, use_mmap, hooks); !status.ok())
       return Status(status.code(), "part " + std::to_string(part) + " of " +
                                        std::to_string(name.count) + ": " + status.message());
   TRY(model->finish());
@@ -147,7 +154,7 @@ Result<std::shared_ptr<const ModelFile>> open_single(std::shared_ptr<const FileM
 // Any part leads to the whole model; its metadata is in the first.
 Result<std::shared_ptr<const ModelFile>> open_split(const std::string& path, const SplitInfo& info,
                                                     const std::shared_ptr<const FileMap>& file,
-                                                    bool vocabulary_only) {
+                                                    bool vocabulary_only, const OpenHooks& hooks) {
   PartName name;
   if (!read_part_name(path, name))
     return error(ErrorCode::bad_file,
@@ -155,8 +162,8 @@ Result<std::shared_ptr<const ModelFile>> open_split(const std::string& path, con
                  "-of-%05" PRId64 ".gguf",
                  info.number + 1, info.number + 1, info.count);
   TRY(check_part(info, name, name.number));
-  if (!vocabulary_only) return open_parts(name, file->mapped());
-  auto first = FileMap::open(name.path(1), file->mapped());
+  if (!vocabulary_only) return open_parts(name, file->mapped(), hooks);
+  auto first = read_part(name, 1, file->mapped(), hooks);
   TRY(first);
   auto parsed = parse_gguf((*first)->bytes(), true);
   TRY(parsed);
@@ -165,14 +172,19 @@ Result<std::shared_ptr<const ModelFile>> open_split(const std::string& path, con
 
 }  // namespace
 
+int files_to_read(const std::string& path) {
+  PartName name;
+  return read_part_name(path, name) && name.count > 1 ? 1 + name.count : 1;
+}
+
 Result<std::shared_ptr<const ModelFile>> open_gguf(const std::string& path,
                                                    std::shared_ptr<const FileMap> file,
-                                                   bool vocabulary_only) {
+                                                   bool vocabulary_only, const OpenHooks& hooks) {
   auto parsed = parse_gguf(file->bytes(), vocabulary_only);
   if (!parsed.ok()) return about(path, parsed.status());
   auto info = read_split_info(parsed->metadata);
   if (!info.ok()) return about(path, info.status());
-  auto model = info->count > 1 ? open_split(path, *info, file, vocabulary_only)
+  auto model = info->count > 1 ? open_split(path, *info, file, vocabulary_only, hooks)
                                : open_single(std::move(file), std::move(*parsed));
   return model.ok() ? model : about(path, model.status());
 }

@@ -27,6 +27,10 @@ Result<GgufPart> parse_gguf(Bytes bytes, bool vocabulary_only);
 // The mapped file at `path` and, where it is one part of a split model, all other parts.
 Result<std::shared_ptr<const ModelFile>> open_gguf(const std::string& path,
                                                    std::shared_ptr<const FileMap> file,
-                                                   bool vocabulary_only);
+                                                   bool vocabulary_only, const OpenHooks& hooks);
+
+// How many files open_gguf and its caller read for this one, by its name: 1, or for a part of a
+// split model one more than it has parts.
+int files_to_read(const std::string& path);
 
 }  // namespace millrace

@@ -226,11 +226,12 @@ std::string Metadata::string_or(std::string_view key, std::string_view fallback)
 }
 
 Result<std::shared_ptr<const ModelFile>> open_model_file(const std::string& path, bool use_mmap,
-                                                         bool vocabulary_only) {
-  auto file = FileMap::open(path, use_mmap);
+                                                         bool vocabulary_only,
+                                                         const OpenHooks& hooks) {
+  auto file = FileMap::open(path, use_mmap, hooks.part(0, 1.0 / files_to_read(path)));
   TRY(file);
   if (!as_text((*file)->bytes()).starts_with("GGUF")) return not_a_model(path, (*file)->bytes());
-  return open_gguf(path, std::move(*file), vocabulary_only);
+  return open_gguf(path, std::move(*file), vocabulary_only, hooks);
 }
 
 }  // namespace millrace

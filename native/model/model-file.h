@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/file-map.h"
 #include "base/result.h"
 #include "tensor/dtype.h"
 
@@ -110,6 +111,7 @@ class ModelFile {
 // Opens a file of any known format. vocabulary_only: tensors of unknown types are passed over, and
 // of a split file only the first part is read.
 Result<std::shared_ptr<const ModelFile>> open_model_file(const std::string& path, bool use_mmap,
-                                                         bool vocabulary_only);
+                                                         bool vocabulary_only,
+                                                         const OpenHooks& hooks = {});
 
 }  // namespace millrace

@@ -58,7 +58,9 @@ ModelInfo describe(const ModelFile& file, const Tokenizer& tokenizer) {
 
 Result<std::shared_ptr<const Model>> Model::open(const std::string& path,
                                                  const ModelOpenOptions& options) {
-  auto file = open_model_file(path, options.use_mmap, options.vocabulary_only);
+  constexpr double k_file_share = 0.9;  // of the progress; the rest is the tokenizer
+  auto file = open_model_file(path, options.use_mmap, options.vocabulary_only,
+                              options.hooks.part(0, k_file_share));
   TRY(file);
   auto vocabulary = read_vocabulary((*file)->metadata());
   TRY(vocabulary);
@@ -77,11 +79,11 @@ Result<std::shared_ptr<const Model>> Model::open(const std::string& path,
     model->info_.kv_heads = model->config_.n_kv_heads;
     model->info_.head_dim = model->config_.head_dim;
   }
+  if (options.hooks.progress) options.hooks.progress(1.0);
   return std::shared_ptr<const Model>(std::move(model));
 }
 
-Result<std::shared_ptr<const Weights>> Model::weights(Device& device,
-                                                      const LoadHooks& hooks) const {
+Result<std::shared_ptr<const Weights>> Model::weights(Device& device) const {
   if (vocabulary_only_)
     return error(ErrorCode::unsupported,
                  "the model was opened with vocabularyOnly: it has no weights");
@@ -91,7 +93,7 @@ Result<std::shared_ptr<const Weights>> Model::weights(Device& device,
   for (auto& [name, weak] : weights_)
     if (name == table)
       if (auto weights = weak.lock()) return weights;
-  auto weights = Weights::load(file_, config_, device, hooks);
+  auto weights = Weights::load(file_, config_, device);
   TRY(weights);
   std::erase_if(weights_, [&](auto& entry) { return entry.first == table; });
   weights_.emplace_back(table, *weights);

@@ -33,7 +33,7 @@ struct ModelInfo {
 struct ModelOpenOptions {
   bool use_mmap = true;
   bool vocabulary_only = false;  // tokenizer and metadata; a file without tensors will do
-  LoadHooks hooks;
+  OpenHooks hooks;
 };
 
 class Model {
@@ -47,7 +47,7 @@ class Model {
   bool vocabulary_only() const { return vocabulary_only_; }
 
   // The weights as this device's table reads them; made at the first call, then shared.
-  Result<std::shared_ptr<const Weights>> weights(Device& device, const LoadHooks& hooks = {}) const;
+  Result<std::shared_ptr<const Weights>> weights(Device& device) const;
 
  private:
   ModelInfo info_;

@@ -23,15 +23,19 @@ class Loader {
   static constexpr size_t k_alignment = 64;  // as Device::alloc
 
  public:
-  Loader(const ModelFile& file, Device& device, const LoadHooks& hooks, int n_tensors)
-      : file_(file), device_(device), hooks_(hooks), n_tensors_(n_tensors) {}
+  Loader(const ModelFile& file, Device& device) : file_(file), device_(device) {}
 
-  Weight matrix(const std::string& name, int rows, int cols) {
+  void matrix(Matrix& out, const std::string& name, int rows, int cols) {
     const TensorEntry* entry = find(name, {cols, rows}, true);
-    if (!entry) return {};
+    if (!entry) return;
     const Weight view = plain_view(*entry, rows, cols);
     const size_t packed_bytes = device_.ops().packed_bytes(view.dtype, rows, cols);
-    return packed_bytes == 0 ? plain(name, view) : packed(name, view, packed_bytes);
+    if (packed_bytes == 0)
+      out.set(plain(name, view));
+    else if (device_.shares_host_memory())
+      pack_later(out, name, view, packed_bytes);
+    else
+      out.set(packed(name, view, packed_bytes));
   }
 
   // Rows of the embedding are read one by one, so it stays as the file has it.
@@ -61,6 +65,7 @@ class Loader {
   Status status() const { return status_; }
   size_t packed_bytes() const { return packed_bytes_; }
   std::vector<Buffer> take_buffers() { return std::move(buffers_); }
+  std::vector<const Matrix*> take_unpacked() { return std::move(unpacked_); }
 
  private:
   const TensorEntry* find(const std::string& name, const std::vector<int64_t>& shape,
@@ -77,8 +82,7 @@ class Loader {
                  name.c_str(), shape_text(shape).c_str(), shape_text(entry->shape).c_str()));
       return nullptr;
     }
-    advance();
-    return status_.ok() ? entry : nullptr;
+    return entry;
   }
 
   static Weight plain_view(const TensorEntry& entry, int rows, int cols) {
@@ -98,6 +102,15 @@ class Loader {
     return copy;
   }
 
+  void pack_later(Matrix& out, const std::string& name, const Weight& plain, size_t size_bytes) {
+    void* room = alloc(size_bytes, name);
+    if (!room) return;
+    out.set(plain, room);
+    unpacked_.push_back(&out);
+    packed_bytes_ += size_bytes;
+  }
+
+  // Now, for memory that only copies reach.
   Weight packed(const std::string& name, const Weight& plain, size_t size_bytes) {
     const Ops& ops = device_.ops();
     const int groups = (plain.rows + ops.pack_rows - 1) / ops.pack_rows;
@@ -152,33 +165,24 @@ class Loader {
     return data;
   }
 
-  void advance() {
-    ++n_seen_;
-    if (hooks_.progress) hooks_.progress(std::min(1.0, static_cast<double>(n_seen_) / n_tensors_));
-    if (hooks_.cancelled && hooks_.cancelled())
-      fail(error(ErrorCode::aborted, "loading the weights was aborted"));
-  }
-
   void fail(Status status) {
     if (status_.ok()) status_ = std::move(status);
   }
 
   const ModelFile& file_;
   Device& device_;
-  const LoadHooks& hooks_;
-  int n_tensors_;
-  int n_seen_ = 0;
   Status status_;
   std::vector<Buffer> buffers_;
+  std::vector<const Matrix*> unpacked_;
   uint8_t* room_ = nullptr;  // the free end of the last buffer
   size_t room_bytes_ = 0;
   size_t packed_bytes_ = 0;
 };
 
-Layer load_layer(Loader& loader, const Config& config, int index) {
+void load_layer(Loader& loader, const Config& config, int index, Layer& layer) {
   const std::string prefix = "blk." + std::to_string(index) + ".";
-  const auto matrix = [&](const char* name, int rows, int cols) {
-    return loader.matrix(prefix + name + ".weight", rows, cols);
+  const auto matrix = [&](Matrix& out, const char* name, int rows, int cols) {
+    loader.matrix(out, prefix + name + ".weight", rows, cols);
   };
   const auto norm = [&](const char* name, int n) {
     return loader.vector(prefix + name + ".weight", n, true);
@@ -187,12 +191,11 @@ Layer load_layer(Loader& loader, const Config& config, int index) {
     return loader.vector(prefix + name + ".bias", n, false);
   };
   const int dim = config.dim, q_dim = config.q_dim(), kv_dim = config.kv_dim();
-  Layer layer;
   layer.attention_norm = norm("attn_norm", dim);
-  layer.wq = matrix("attn_q", q_dim, dim);
-  layer.wk = matrix("attn_k", kv_dim, dim);
-  layer.wv = matrix("attn_v", kv_dim, dim);
-  layer.wo = matrix("attn_output", dim, q_dim);
+  matrix(layer.wq, "attn_q", q_dim, dim);
+  matrix(layer.wk, "attn_k", kv_dim, dim);
+  matrix(layer.wv, "attn_v", kv_dim, dim);
+  matrix(layer.wo, "attn_output", dim, q_dim);
   layer.bq = bias("attn_q", q_dim);
   layer.bk = bias("attn_k", kv_dim);
   layer.bv = bias("attn_v", kv_dim);
@@ -202,13 +205,12 @@ Layer load_layer(Loader& loader, const Config& config, int index) {
     layer.k_norm = norm("attn_k_norm", config.head_dim);
   }
   layer.ffn_norm = norm("ffn_norm", dim);
-  layer.gate = matrix("ffn_gate", config.hidden_dim, dim);
-  layer.up = matrix("ffn_up", config.hidden_dim, dim);
-  layer.down = matrix("ffn_down", dim, config.hidden_dim);
+  matrix(layer.gate, "ffn_gate", config.hidden_dim, dim);
+  matrix(layer.up, "ffn_up", config.hidden_dim, dim);
+  matrix(layer.down, "ffn_down", dim, config.hidden_dim);
   layer.gate_bias = bias("ffn_gate", config.hidden_dim);
   layer.up_bias = bias("ffn_up", config.hidden_dim);
   layer.down_bias = bias("ffn_down", dim);
-  return layer;
 }
 
 // A device takes about what the file holds of the tensors that load() asks for, a tied embedding
@@ -232,24 +234,27 @@ Status fits(const ModelFile& file, const Config& config, Device& device) {
 }  // namespace
 
 Result<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const ModelFile> file,
-                                                     const Config& config, Device& device,
-                                                     const LoadHooks& hooks) {
+                                                     const Config& config, Device& device) {
   TRY(fits(*file, config, device));
-  Loader loader(*file, device, hooks, static_cast<int>(file->tensors().size()));
+  Loader loader(*file, device);
   auto weights = std::make_shared<Weights>();
   weights->embedding = loader.table("token_embd.weight", config.vocab_size, config.dim);
   weights->output_norm = loader.vector("output_norm.weight", config.dim, true);
   const char* head = config.tied ? "token_embd.weight" : "output.weight";
-  weights->head = loader.matrix(head, config.vocab_size, config.dim);
+  loader.matrix(weights->head, head, config.vocab_size, config.dim);
   weights->head_bias = loader.vector("output.bias", config.vocab_size, false);
   weights->inv_freq = loader.copied("the rotary frequencies", config.rope.inv_freq);
+  weights->layers = std::vector<Layer>(static_cast<size_t>(config.n_layers));
   for (int i = 0; i < config.n_layers && loader.status().ok(); ++i)
-    weights->layers.push_back(load_layer(loader, config, i));
+    load_layer(loader, config, i, weights->layers[static_cast<size_t>(i)]);
   TRY(loader.status());
   TRY(device.finish());
   weights->file_ = std::move(file);
   weights->buffers_ = loader.take_buffers();
   weights->packed_bytes = loader.packed_bytes();
+  std::vector<const Matrix*> unpacked = loader.take_unpacked();
+  if (!unpacked.empty())
+    weights->packing_ = std::make_unique<PackLater>(device.ops(), std::move(unpacked));
   return std::shared_ptr<const Weights>(std::move(weights));
 }
 

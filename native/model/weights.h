@@ -1,16 +1,17 @@
 #pragma once
 // The tensors of one model as one operator table reads them, in the memory of its device: packed
-// copies, plain ones, or views of the file where the device shares the host's memory.
+// copies, plain ones, or views of the file where the device shares the host's memory. There,
+// matrices are packed after loading (matrix.h).
 // Invariant: shapes agree with the Config; nothing points into memory this object does not keep
-// alive. Threads: made by a job thread, then immutable and shared by every engine with the same
-// table.
+// alive. Threads: made by a job thread, then, apart from what Matrix does, immutable and shared by
+// every engine with the same table.
 
-#include <functional>
 #include <memory>
 #include <vector>
 
 #include "base/result.h"
 #include "model/config.h"
+#include "model/matrix.h"
 #include "model/model-file.h"
 #include "ops/device.h"
 
@@ -18,7 +19,7 @@ namespace millrace {
 
 struct Layer {
   const float* attention_norm = nullptr;  // [dim]
-  Weight wq, wk, wv, wo;
+  Matrix wq, wk, wv, wo;
   const float* bq = nullptr;  // [q_dim] or null; likewise below
   const float* bk = nullptr;
   const float* bv = nullptr;
@@ -26,36 +27,30 @@ struct Layer {
   const float* q_norm = nullptr;  // [head_dim] or null
   const float* k_norm = nullptr;
   const float* ffn_norm = nullptr;  // [dim]
-  Weight gate, up, down;
+  Matrix gate, up, down;
   const float* gate_bias = nullptr;
   const float* up_bias = nullptr;
   const float* down_bias = nullptr;
 };
 
-// What a long load tells and asks while it runs, on its own thread; either may be empty.
-struct LoadHooks {
-  std::function<void(double)> progress;  // 0..1
-  std::function<bool()> cancelled;       // true ends the load with code aborted
-};
-
 class Weights {
  public:
-  // Reads and packs every tensor the configuration asks for.
+  // Every tensor the configuration asks for, with the memory of what is still to be packed.
   static Result<std::shared_ptr<const Weights>> load(std::shared_ptr<const ModelFile> file,
-                                                     const Config& config, Device& device,
-                                                     const LoadHooks& hooks);
+                                                     const Config& config, Device& device);
 
   Weight embedding;                    // plain
   const float* output_norm = nullptr;  // [dim]
-  Weight head;                         // [vocab_size, dim]
+  Matrix head;                         // [vocab_size, dim]
   const float* head_bias = nullptr;
   const float* inv_freq = nullptr;  // [rotary / 2], of Config::rope
   std::vector<Layer> layers;
-  size_t packed_bytes = 0;  // memory held beside the file
+  size_t packed_bytes = 0;  // memory held beside the file, packed or still to be
 
  private:
   std::shared_ptr<const ModelFile> file_;
   std::vector<Buffer> buffers_;
+  std::unique_ptr<PackLater> packing_;  // ends before the memory that it reads and writes
 };
 
 }  // namespace millrace

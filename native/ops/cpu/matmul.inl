@@ -253,6 +253,7 @@ struct Piece {
   int group = 0, n_groups = 0;
   int token = 0, n_tokens = 0;
   int worker = 0;
+  const uint8_t* weights = nullptr;  // packed, of the first group
 };
 using Run = void (*)(const Step&, const Piece&);
 
@@ -262,7 +263,7 @@ inline Strip strip_of(const Step& step, const Piece& piece, int group) {
   const int row = group * k_group_rows;
   const int64_t stride = product.out_stride ? product.out_stride : w.rows;
   Strip strip;
-  strip.weights = static_cast<const uint8_t*>(w.data) + group * group_bytes(w.dtype, step.cols);
+  strip.weights = piece.weights + (group - piece.group) * group_bytes(w.dtype, step.cols);
   strip.blocks = step.cols / k_block_cols;
   strip.begins = true;
   strip.bias = product.bias ? product.bias + row : nullptr;
@@ -402,7 +403,7 @@ void run_floats(const Step& step, const Piece& piece) {
   }
 }
 
-// A weight in the file's own form: each row decoded, then multiplied in one order of additions.
+// A type without a packed form: each row decoded, then multiplied in one order of additions.
 float dot_floats(const float* a, const float* b, int n) {
   F32 sums[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
   constexpr int k_run = 4 * V::k_width;
@@ -433,8 +434,26 @@ void run_plain(const Step& step, const Piece& piece) {
   }
 }
 
+bool has_packed_form(const Weight& w) { return packed_bytes(w.dtype, 1, w.cols) > 0; }
+
+// The groups of a piece in packed form. Those of a weight that is not packed yet are packed into
+// the worker's room: the same bits as later, for about the time of a second product.
+const uint8_t* packed_groups(const Step& step, const Piece& piece) {
+  const Weight& w = piece.product->weight;
+  const auto* data = static_cast<const uint8_t*>(w.data);
+  if (w.layout == Weight::Layout::packed) return data + piece.group * group_bytes(w.dtype, w.cols);
+  if (!has_packed_form(w)) return nullptr;
+  uint8_t* room = step.panels + piece.worker * step.panel_bytes + k_panel_bytes;
+  const int first = piece.group * k_group_rows;
+  Weight rest = w;
+  rest.data = data + first * w.row_bytes;
+  rest.rows = w.rows - first;
+  pack(rest, room, 0, std::min(rest.rows, piece.n_groups * k_group_rows));
+  return room;
+}
+
 Run run_of(const Weight& w, int n_tokens) {
-  if (w.layout == Weight::Layout::plain) return run_plain;
+  if (!has_packed_form(w)) return run_plain;
   if (w.dtype == DType::f32) return run_floats<Floats<DType::f32>>;
   if (w.dtype == DType::f16) return run_floats<Floats<DType::f16>>;
   if (w.dtype == DType::bf16) return run_floats<Floats<DType::bf16>>;
@@ -450,22 +469,24 @@ Run run_of(const Weight& w, int n_tokens) {
 // Reserves what the step needs, in one block of scratch. False when memory was refused.
 bool reserve(Queue& queue, Step& step) {
   const MatmulArgs& args = *step.args;
-  bool is_quantized = false, is_float = false, is_plain = false;
+  bool is_quantized = false, is_float = false;
+  size_t room_bytes = 0;  // of a worker, beside its panel
   for (int i = 0; i < args.count; i++) {
     const Weight& w = args.products[i].weight;
-    if (w.layout == Weight::Layout::plain)
-      is_plain = true;
-    else if (float_bytes(w.dtype))
+    if (float_bytes(w.dtype))
       is_float = true;
-    else
+    else if (has_packed_form(w))
       is_quantized = true;
+    else
+      room_bytes = std::max(room_bytes, size_t(step.cols) * sizeof(float));
+    if (w.layout == Weight::Layout::plain)
+      room_bytes = std::max(room_bytes, k_most_groups * group_bytes(w.dtype, step.cols));
   }
   const size_t n = static_cast<size_t>(args.n);
   const size_t n_blocks = static_cast<size_t>(filled_up(args.n)) * (step.cols / k_block_cols);
   const size_t blocks = is_quantized ? n_blocks * sizeof(InputBlock) : 0;
   const size_t floats = is_float ? (n * step.cols * sizeof(float) + 63) / 64 * 64 : 0;
-  step.panel_bytes = k_panel_bytes;
-  if (is_plain) step.panel_bytes += (size_t(step.cols) * sizeof(float) + 63) / 64 * 64;
+  step.panel_bytes = k_panel_bytes + (room_bytes + 63) / 64 * 64;
   const size_t panels = static_cast<size_t>(queue.pool().size()) * step.panel_bytes;
   uint8_t* p = static_cast<uint8_t*>(queue.scratch(blocks + floats + panels));
   if (!p) return false;
@@ -532,6 +553,7 @@ void matmul(Queue& queue, const MatmulArgs& args) {
       piece.n_groups = std::min(end - i, ends[p] - at);
       piece.token = i / groups * k_chunk_tokens;
       piece.n_tokens = std::min(k_chunk_tokens, args.n - piece.token);
+      piece.weights = packed_groups(step, piece);
       runs[p](step, piece);
       i += piece.n_groups;
     }
