@@ -222,6 +222,12 @@ Result<std::shared_ptr<const FileMap>> FileMap::open(const std::string& path, bo
 
 FileMap::~FileMap() = default;
 
+void FileMap::release_pages() const {
+#if !defined(_WIN32)
+  if (mapped_) ::madvise(memory_.get(), bytes_.size(), MADV_DONTNEED);
+#endif
+}
+
 void fail_files_with(FileFault fault) { g_fault.store(fault, std::memory_order_relaxed); }
 
 }  // namespace millrace

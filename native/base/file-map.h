@@ -34,6 +34,10 @@ class FileMap {
   Bytes bytes() const { return bytes_; }
   bool mapped() const { return mapped_; }
 
+  // Says that most of a mapping is not needed for now: its pages stay in the system's cache and no
+  // longer count as this process's memory, until they are read again.
+  void release_pages() const;
+
  private:
   FileMap() = default;
   Bytes bytes_;

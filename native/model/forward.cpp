@@ -98,19 +98,16 @@ void feed_forward(const Pass& pass, const Layer& layer) {
   const auto& [config, device, inv_freq, step, w, s] = pass;
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
-  ops.matmul(queue, {s.attended,
-                     config.q_dim(),
-                     s.n,
-                     1,
-                     {{form_for(pass, layer.wo), layer.bo, w.delta, 0}}});
+  ops.matmul(
+      queue,
+      {s.attended, config.q_dim(), s.n, 1, {{form_for(pass, layer.wo), layer.bo, w.delta, 0}}});
   ops.norm(queue, {s.x, w.delta, layer.ffn_norm, s.normed, s.n, config.dim, config.norm_eps});
-  ops.matmul(queue,
-             {s.normed,
-              config.dim,
-              s.n,
-              2,
-              {{form_for(pass, layer.gate), layer.gate_bias, w.gate, 0},
-               {form_for(pass, layer.up), layer.up_bias, w.up, 0}}});
+  ops.matmul(queue, {s.normed,
+                     config.dim,
+                     s.n,
+                     2,
+                     {{form_for(pass, layer.gate), layer.gate_bias, w.gate, 0},
+                      {form_for(pass, layer.up), layer.up_bias, w.up, 0}}});
   ops.gate(queue,
            {w.gate, w.up, w.gate, static_cast<int64_t>(s.n) * config.hidden_dim, config.act});
   ops.matmul(queue, {w.gate,

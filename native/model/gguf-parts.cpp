@@ -16,6 +16,9 @@ class GgufFile : public ModelFile {
     return found == index_.end() ? nullptr : &tensors_[found->second];
   }
   size_t size_bytes() const override { return size_bytes_; }
+  void release_pages() const override {
+    for (const auto& file : files_) file->release_pages();
+  }
 
   // The first part brings the metadata.
   void add(std::shared_ptr<const FileMap> file, GgufPart part) {

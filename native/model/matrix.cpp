@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <system_error>
 
-#include "base/thread.h"
 #include "base/thread-pool.h"
+#include "base/thread.h"
 
 namespace millrace {
 
@@ -29,8 +29,7 @@ void Matrix::pack_groups(const Ops& ops, int begin, int end) const {
 
 void Matrix::pack(const Ops& ops, ThreadPool& pool) const {
   if (!is_to_be_packed() || !claim()) return;
-  pool.parallel_for(groups(ops), 4,
-                    [&](int begin, int end, int) { pack_groups(ops, begin, end); });
+  pool.parallel_for(groups(ops), 4, [&](int begin, int end, int) { pack_groups(ops, begin, end); });
   state_.store(State::packed, std::memory_order_release);
 }
 
@@ -44,14 +43,16 @@ void Matrix::pack(const Ops& ops, const std::atomic<bool>& stopped) const {
   state_.store(State::packed, std::memory_order_release);
 }
 
-PackLater::PackLater(const Ops& ops, std::vector<const Matrix*> matrices) {
+PackLater::PackLater(const Ops& ops, std::vector<const Matrix*> matrices,
+                     std::function<void()> done) {
   try {
-    thread_ = std::thread([this, &ops, matrices = std::move(matrices)] {
+    thread_ = std::thread([this, &ops, matrices = std::move(matrices), done = std::move(done)] {
       begin_background_thread("millrace-pack");
       for (const Matrix* matrix : matrices) {
         if (stopped_.load(std::memory_order_relaxed)) return;
         matrix->pack(ops, stopped_);
       }
+      if (done) done();
     });
   } catch (const std::system_error&) {
   }

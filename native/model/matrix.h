@@ -1,11 +1,12 @@
 #pragma once
-// A weight matrix whose packed form may come after the plain one, so that opening an engine does not
-// wait for it: products are the same bits with either, so nobody sees the change. Who packs: a step
-// that only continues answers (its time is the time of reading weights), and PackLater, a thread
-// beside everything else. A step with prompts takes what is there.
-// Threads: any, once set. Whoever claims a matrix packs it; others read the plain form until then.
+// A weight matrix whose packed form may come after the plain one, so that opening an engine does
+// not wait for it: products are the same bits with either, so nobody sees the change. Who packs: a
+// step that only continues answers (its time is the time of reading weights), and PackLater, a
+// thread beside everything else. A step with prompts takes what is there. Threads: any, once set.
+// Whoever claims a matrix packs it; others read the plain form until then.
 
 #include <atomic>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -50,8 +51,8 @@ class Matrix {
 // thread, which a system may refuse, steps do it all.
 class PackLater {
  public:
-  // The matrices outlive this object.
-  PackLater(const Ops& ops, std::vector<const Matrix*> matrices);
+  // The matrices outlive this object. `done`, which may be empty, is called at the end of the list.
+  PackLater(const Ops& ops, std::vector<const Matrix*> matrices, std::function<void()> done);
   ~PackLater();
   PackLater(const PackLater&) = delete;
   PackLater& operator=(const PackLater&) = delete;

@@ -254,7 +254,8 @@ Result<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const Model
   weights->packed_bytes = loader.packed_bytes();
   std::vector<const Matrix*> unpacked = loader.take_unpacked();
   if (!unpacked.empty())
-    weights->packing_ = std::make_unique<PackLater>(device.ops(), std::move(unpacked));
+    weights->packing_ = std::make_unique<PackLater>(
+        device.ops(), std::move(unpacked), [file = weights->file_] { file->release_pages(); });
   return std::shared_ptr<const Weights>(std::move(weights));
 }
 

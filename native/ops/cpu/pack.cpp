@@ -1,5 +1,6 @@
 #include "ops/cpu/packed.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace millrace {
@@ -82,9 +83,15 @@ void pack_row(const uint8_t* plain, int cols, int row, uint8_t* group) {
   }
 }
 
-void pack_float_row(const uint8_t* plain, int size, int cols, int row, uint8_t* group) {
-  for (int k = 0; k < cols; k++)
-    std::memcpy(group + (k * k_group_rows + row) * size, plain + k * size, size_t(size));
+// n rows of one group, so that it is written front to back.
+template <class T>
+void pack_floats(const uint8_t* plain, int64_t row_bytes, int cols, int n, uint8_t* group) {
+  const T* rows[k_group_rows];
+  for (int i = 0; i < k_group_rows; i++)
+    rows[i] = reinterpret_cast<const T*>(plain + (i < n ? i : 0) * row_bytes);
+  T* out = reinterpret_cast<T*>(group);
+  for (int k = 0; k < cols; k++, out += k_group_rows)
+    for (int i = 0; i < k_group_rows; i++) out[i] = i < n ? rows[i][k] : T(0);
 }
 
 void pack_row_of(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* group) {
@@ -116,7 +123,7 @@ void pack_row_of(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* 
     case DType::mxfp4:
       return pack_row<Mxfp4, DType::mxfp4>(plain, cols, row, group);
     default:
-      return pack_float_row(plain, float_bytes(dtype), cols, row, group);
+      return;  // a float type
   }
 }
 
@@ -136,6 +143,15 @@ size_t packed_bytes(DType dtype, int rows, int cols) {
 void pack(const Weight& plain, void* packed, int first_row, int n_rows) {
   const size_t bytes = group_bytes(plain.dtype, plain.cols);
   const uint8_t* rows = static_cast<const uint8_t*>(plain.data);
+  if (const int size = float_bytes(plain.dtype)) {
+    for (int row = first_row; row < first_row + n_rows; row += k_group_rows) {
+      const auto pack_group = size == 4 ? pack_floats<uint32_t> : pack_floats<uint16_t>;
+      pack_group(rows + row * plain.row_bytes, plain.row_bytes, plain.cols,
+                 std::min(k_group_rows, plain.rows - row),
+                 static_cast<uint8_t*>(packed) + row / k_group_rows * bytes);
+    }
+    return;
+  }
   for (int row = first_row; row < first_row + n_rows; row++) {
     uint8_t* group = static_cast<uint8_t*>(packed) + row / k_group_rows * bytes;
     if (row % k_group_rows == 0 && row + k_group_rows > plain.rows) std::memset(group, 0, bytes);

@@ -35,8 +35,11 @@ constexpr void split(const Iq4Xs& block, BlockCodes& out) {
     out.sub_scale[s] = static_cast<int16_t>((low | (high << 4)) - 32);
     out.sub_min[s] = 0;
   }
-  for (int i = 0; i < 256; ++i)
-    out.code[i] = (block.qs[i / 32 * 16 + i % 16] >> (i % 32 / 16 * 4)) & 15;
+  for (int s = 0; s < 8; ++s)
+    for (int l = 0; l < 16; ++l) {
+      out.code[32 * s + l] = block.qs[16 * s + l] & 15;
+      out.code[32 * s + 16 + l] = block.qs[16 * s + l] >> 4;
+    }
   scale_codes<Iq4Xs>(out);
 }
 

@@ -32,8 +32,9 @@ constexpr void split(const Q2K& block, BlockCodes& out) {
     out.sub_scale[s] = block.scales[s] & 15;
     out.sub_min[s] = block.scales[s] >> 4;
   }
-  for (int i = 0; i < 256; ++i)
-    out.code[i] = (block.qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3;
+  for (int r = 0; r < 8; ++r)  // runs of 32 values, four in a half
+    for (int l = 0; l < 32; ++l)
+      out.code[32 * r + l] = (block.qs[r / 4 * 32 + l] >> (r % 4 * 2)) & 3;
   scale_codes<Q2K>(out);
 }
 

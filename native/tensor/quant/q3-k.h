@@ -34,11 +34,12 @@ constexpr void split(const Q3K& block, BlockCodes& out) {
     out.sub_scale[s] = static_cast<int16_t>((low | (high << 4)) - 32);
     out.sub_min[s] = 0;
   }
-  for (int i = 0; i < 256; ++i) {
-    const int low = (block.qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3;
-    const int high = (block.hmask[i % 32] >> (i / 32)) & 1;
-    out.code[i] = static_cast<uint8_t>(low | (high << 2));
-  }
+  for (int r = 0; r < 8; ++r)  // runs of 32 values, four in a half
+    for (int l = 0; l < 32; ++l) {
+      const int low = (block.qs[r / 4 * 32 + l] >> (r % 4 * 2)) & 3;
+      const int high = (block.hmask[l] >> r) & 1;
+      out.code[32 * r + l] = static_cast<uint8_t>(low | (high << 2));
+    }
   scale_codes<Q3K>(out);
 }
 

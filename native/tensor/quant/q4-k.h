@@ -30,8 +30,9 @@ constexpr void split(const Q4K& block, BlockCodes& out) {
   out.d = f16_to_f32(block.d);
   out.dmin = f16_to_f32(block.dmin);
   split_k_scales(block.scales, out);
-  for (int i = 0; i < 256; ++i)
-    out.code[i] = (block.qs[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4)) & 15;
+  for (int s = 0; s < 8; ++s)
+    for (int l = 0; l < 32; ++l)
+      out.code[32 * s + l] = (block.qs[s / 2 * 32 + l] >> (s % 2 * 4)) & 15;
   scale_codes<Q4K>(out);
 }
 

@@ -31,11 +31,12 @@ constexpr void split(const Q5K& block, BlockCodes& out) {
   out.d = f16_to_f32(block.d);
   out.dmin = f16_to_f32(block.dmin);
   split_k_scales(block.scales, out);
-  for (int i = 0; i < 256; ++i) {
-    const int low = (block.qs[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4)) & 15;
-    const int high = (block.qh[i % 32] >> (i / 32)) & 1;
-    out.code[i] = static_cast<uint8_t>(low | (high << 4));
-  }
+  for (int s = 0; s < 8; ++s)
+    for (int l = 0; l < 32; ++l) {
+      const int low = (block.qs[s / 2 * 32 + l] >> (s % 2 * 4)) & 15;
+      const int high = (block.qh[l] >> s) & 1;
+      out.code[32 * s + l] = static_cast<uint8_t>(low | (high << 4));
+    }
   scale_codes<Q5K>(out);
 }
 

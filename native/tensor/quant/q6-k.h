@@ -32,11 +32,12 @@ constexpr void split(const Q6K& block, BlockCodes& out) {
     out.sub_scale[s] = block.scales[s];
     out.sub_min[s] = 0;
   }
-  for (int i = 0; i < 256; ++i) {
-    const int low = (block.ql[i / 128 * 64 + i % 64] >> (i % 128 / 64 * 4)) & 15;
-    const int high = (block.qh[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3;
-    out.code[i] = static_cast<uint8_t>(low | (high << 4));
-  }
+  for (int r = 0; r < 8; ++r)  // runs of 32 values, four in a half
+    for (int l = 0; l < 32; ++l) {
+      const int low = (block.ql[r / 4 * 64 + r % 2 * 32 + l] >> (r % 4 / 2 * 4)) & 15;
+      const int high = (block.qh[r / 4 * 32 + l] >> (r % 4 * 2)) & 3;
+      out.code[32 * r + l] = static_cast<uint8_t>(low | (high << 4));
+    }
   scale_codes<Q6K>(out);
 }
 

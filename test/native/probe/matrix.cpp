@@ -34,8 +34,8 @@ Result<Sample> read_sample(const Napi::CallbackInfo& info) {
   TRY(device);
   sample.device = *device;
   const int rows = info[2].ToNumber(), cols = info[3].ToNumber();
-  sample.plain = {DType::q8_0, Weight::Layout::plain, rows, cols, row_bytes(DType::q8_0, cols),
-                  info[1].As<Napi::Uint8Array>().Data()};
+  sample.plain = {DType::q8_0, Weight::Layout::plain,        rows,
+                  cols,        row_bytes(DType::q8_0, cols), info[1].As<Napi::Uint8Array>().Data()};
   sample.room = host_memory(sample.device->ops().packed_bytes(DType::q8_0, rows, cols));
   return sample;
 }
@@ -51,7 +51,8 @@ Napi::Value pack_later(const Napi::CallbackInfo& info) {
   matrix.set(sample->plain, sample->room.get());
   const std::vector<float> expected = sample->multiply(matrix.now());
   std::unique_ptr<PackLater> later;
-  if (by != "pool") later = std::make_unique<PackLater>(ops, std::vector<const Matrix*>{&matrix});
+  if (by != "pool")
+    later = std::make_unique<PackLater>(ops, std::vector<const Matrix*>{&matrix}, nullptr);
   if (by != "thread") matrix.pack(ops, sample->device->queue().pool());
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   int count = 0;
@@ -74,8 +75,8 @@ Napi::Value is_left_unpacked(const Napi::CallbackInfo& info) {
   if (!sample.ok()) return throw_status(info.Env(), sample.status());
   Matrix matrix;
   matrix.set(sample->plain, sample->room.get());
-  auto later =
-      std::make_unique<PackLater>(sample->device->ops(), std::vector<const Matrix*>{&matrix});
+  auto later = std::make_unique<PackLater>(sample->device->ops(),
+                                           std::vector<const Matrix*>{&matrix}, nullptr);
   while (matrix.is_to_be_packed()) std::this_thread::yield();
   later.reset();
   return Napi::Boolean::New(info.Env(), matrix.now().layout == Weight::Layout::plain);
