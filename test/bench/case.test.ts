@@ -14,7 +14,7 @@ describe('cases', () => {
     expect(matching(all, ['decode', 'q4_0', 'TinyLlama-1.1B']).map(({ name }) => name)).toEqual([
       'decode tinyllama-1.1b Q4_0 at 128',
     ])
-    expect(matching(all, ['prefill', '512'])).toHaveLength(8)
+    expect(matching(all, ['prefill', '512'])).toHaveLength(10)
   })
 
   it('are all chosen without words, none by a word nobody knows', () => {
