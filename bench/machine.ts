@@ -1,6 +1,8 @@
 // What ran where: the processor, memory, system, commit and load of this machine, and its measured
 // limits by the small program bench/limits.cpp.
+
 import { type ExecFileSyncOptions, execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { cpus, loadavg, release, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -134,7 +136,11 @@ const build = (folder: string): void => {
 
 /** Builds the limits program, where its source has changed, and runs it; half a minute. */
 export const measureLimits = (threads: number): Limits => {
-  const folder = join(cacheFolder(), 'limits')
+  // One per checkout: CMake refuses a folder that another one configured.
+  const folder = join(
+    cacheFolder(),
+    `limits-${createHash('sha256').update(root).digest('hex').slice(0, 8)}`,
+  )
   build(folder)
   return JSON.parse(
     execFileSync(join(folder, 'bench-limits'), [String(threads)], { encoding: 'utf8' }),
