@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "tensor/exponential.h"
+
 namespace millrace {
 
 namespace {
@@ -11,33 +13,9 @@ namespace {
 constexpr int k_block = 512;  // terms summed at a time, in k_lanes interleaved float sums
 constexpr int k_lanes = 16;
 
-// Written so that compilers turn it into vector code: no branch, no call.
-inline float exp_term(float x) {
-  constexpr float k_log2e = 1.44269504f, k_round = 12582912.0f;  // 1.5 * 2^23
-  constexpr float k_ln2_high = 0.693145752f, k_ln2_low = 1.42860677e-6f;
-  const float bounded = x > -87.0f ? x : -87.0f;
-  const float shifted = bounded * k_log2e + k_round;
-  const float power = shifted - k_round;
-  const float r = (bounded - power * k_ln2_high) - power * k_ln2_low;
-  float series = 1.0f / 5040;  // Taylor to r^7: |r| <= ln(2) / 2, so the rest is below 6e-9
-  series = series * r + 1.0f / 720;
-  series = series * r + 1.0f / 120;
-  series = series * r + 1.0f / 24;
-  series = series * r + 1.0f / 6;
-  series = series * r + 0.5f;
-  series = series * r + 1.0f;
-  series = series * r + 1.0f;
-  uint32_t bits;
-  std::memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits << 23) + 0x3f800000u;  // 2^power
-  float scale;
-  std::memcpy(&scale, &bits, sizeof scale);
-  return x > -87.0f ? series * scale : 0.0f;
-}
-
 // Terms of one block into `terms`; their sum.
 double block_terms(const float* logits, int n, float highest, float scale, float* terms) {
-  for (int i = 0; i < n; ++i) terms[i] = exp_term((logits[i] - highest) * scale);
+  for (int i = 0; i < n; ++i) terms[i] = exp_of((logits[i] - highest) * scale);
   float lanes[k_lanes] = {};
   int i = 0;
   for (; i + k_lanes <= n; i += k_lanes) {
@@ -50,8 +28,6 @@ double block_terms(const float* logits, int n, float highest, float scale, float
 }
 
 }  // namespace
-
-float exp_of(float x) { return exp_term(x); }
 
 float largest(const float* logits, int n) {
   constexpr float k_lowest = -std::numeric_limits<float>::infinity();
@@ -102,7 +78,7 @@ int32_t find_cumulative(const float* logits, int n, float highest, float scale, 
     if (last >= 0) return last;
   }
   for (int i = n - 1; i >= 0; --i) {
-    if (exp_term((logits[i] - highest) * scale) > 0) return i;
+    if (exp_of((logits[i] - highest) * scale) > 0) return i;
   }
   return -1;
 }

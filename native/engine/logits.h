@@ -22,8 +22,6 @@ float largest(const float* logits, int n);  // NaN is skipped; -inf if nothing i
 // The first token whose logit equals `highest`, as largest() gave it; -1 if none does.
 int32_t first_equal(const float* logits, int n, float highest);
 
-// e^x for x <= 0 to within 2e-7 of the result; 0 from -87 down.
-float exp_of(float x);
 // Sum of exp((logits[i] - highest) * scale).
 double sum_exp(const float* logits, int n, float highest, float scale);
 // The first token whose cumulative sum of the same terms, in order of token, exceeds `target`.

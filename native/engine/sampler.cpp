@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/random.h"
+#include "tensor/exponential.h"
 
 namespace millrace {
 

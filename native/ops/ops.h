@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/sampling.h"
 #include "tensor/dtype.h"
 #include "tensor/tensor.h"
 
@@ -204,7 +205,9 @@ struct Ops {
   void (*gate)(Queue&, const GateArgs&);
   void (*add)(Queue&, const AddArgs&);
   void (*gather)(Queue&, const GatherArgs&);
-  void (*top_k)(Queue&, const TopKArgs&);  // for hosts that cannot read the logits in place
+  // For hosts that cannot read the logits in place:
+  void (*top_k)(Queue&, const TopKArgs&);
+  void (*sample)(Queue&, const SampleArgs&);
 };
 
 }  // namespace millrace

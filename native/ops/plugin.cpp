@@ -58,7 +58,8 @@ Ops ops_of(const Plugin& plugin) {
           PluginQueue::run<&Plugin::gate, GateArgs>,
           PluginQueue::run<&Plugin::add, AddArgs>,
           PluginQueue::run<&Plugin::gather, GatherArgs>,
-          PluginQueue::run<&Plugin::top_k, TopKArgs>};
+          PluginQueue::run<&Plugin::top_k, TopKArgs>,
+          PluginQueue::run<&Plugin::sample, SampleArgs>};
 }
 
 Status matching(const Plugin* plugin) {

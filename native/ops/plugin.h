@@ -54,6 +54,7 @@ struct Plugin {
   void (*add)(void* device, const AddArgs& args);
   void (*gather)(void* device, const GatherArgs& args);
   void (*top_k)(void* device, const TopKArgs& args);
+  void (*sample)(void* device, const SampleArgs& args);
 };
 
 // A number that changes with the sizes of everything that crosses the border.
@@ -62,7 +63,8 @@ constexpr uint64_t plugin_layout() {
   for (const size_t size :
        {sizeof(PluginInfo), sizeof(Weight), sizeof(KvShape), sizeof(EmbedArgs), sizeof(NormArgs),
         sizeof(MatmulArgs), sizeof(RopeArgs), sizeof(StoreArgs), sizeof(AttentionArgs),
-        sizeof(GateArgs), sizeof(AddArgs), sizeof(GatherArgs), sizeof(TopKArgs),
+        sizeof(GateArgs), sizeof(AddArgs), sizeof(GatherArgs), sizeof(TopKArgs), sizeof(SampleArgs), sizeof(SampleRow),
+        sizeof(LogitChange), sizeof(SampledRow),
         std::size(k_dtypes)})
     hash = (hash ^ size) * 1099511628211u;
   return hash;

@@ -285,6 +285,7 @@ const Ops k_reference_ops{
     .add = add,
     .gather = gather,
     .top_k = reference_top_k,
+    .sample = reference_sample,
 };
 
 }  // namespace millrace

@@ -9,5 +9,6 @@ extern const Ops k_reference_ops;
 
 // The one form of it for all tables of the CPU: there the engine reads logits where they are.
 void reference_top_k(Queue& queue, const TopKArgs& args);
+void reference_sample(Queue& queue, const SampleArgs& args);
 
 }  // namespace millrace

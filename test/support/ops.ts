@@ -34,6 +34,21 @@ export interface AttentionCall extends Where {
   steps: Int32Array[]
 }
 
+/** What is asked of one row of logits, as native/ops/sampling.h names it. */
+export interface SampleRow {
+  uniform?: number
+  inverseTemperature?: number
+  topK?: number
+  topP?: number
+  least?: number
+  repetitionPenalty?: number
+  presencePenalty?: number
+  frequencyPenalty?: number
+  target?: number
+  wantsSum?: number
+  changes?: { token: number; inOutput?: number; bias?: number }[]
+}
+
 /** A weight as the file holds it, to be multiplied plain or packed. */
 export interface Product {
   type: string
@@ -88,6 +103,8 @@ export const ops = probe<{
   opsTopK(
     call: Where & { x: Float32Array; indices: Int32Array; values: Float32Array; k: number },
   ): void
+  /** told: token, value, highest and weight sum of each row. */
+  opsSample(call: Where & { x: Float32Array; rows: SampleRow[]; told: Float64Array }): void
   opsGather(
     call: Where & { x: Float32Array; rows: Int32Array; dim: number; out: Float32Array },
   ): void

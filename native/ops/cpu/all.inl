@@ -28,4 +28,5 @@ const Ops k_ops{
     .add = add,
     .gather = gather,
     .top_k = reference_top_k,
+    .sample = reference_sample,
 };

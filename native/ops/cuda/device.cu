@@ -99,6 +99,7 @@ constexpr Plugin k_plugin = {
     run<add, AddArgs>,
     run<gather, GatherArgs>,
     run<top_k, TopKArgs>,
+    run<sample, SampleArgs>,
 };
 
 }  // namespace

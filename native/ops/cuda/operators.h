@@ -18,6 +18,7 @@ void gate(Stream& stream, const GateArgs& args);
 void add(Stream& stream, const AddArgs& args);
 void gather(Stream& stream, const GatherArgs& args);
 void top_k(Stream& stream, const TopKArgs& args);
+void sample(Stream& stream, const SampleArgs& args);
 
 // The part of matmul whose weight is f32, in the plain layout.
 void multiply_f32(Stream& stream, const MatmulArgs& args, const Product& product);

@@ -26,6 +26,9 @@ __device__ __forceinline__ T shuffle_xor(T value, int mask) {
 }
 
 __device__ __forceinline__ unsigned count_visit(unsigned* counter) { return atomicAdd(counter, 1); }
+__device__ __forceinline__ void add_to(uint64_t* sum, uint64_t amount) {
+  atomicAdd(reinterpret_cast<unsigned long long*>(sum), amount);
+}
 __device__ __forceinline__ void fence_device() { __threadfence(); }
 
 __device__ __forceinline__ float exponential(float x) { return __expf(x); }

@@ -4,6 +4,7 @@
 
 #include "ops/cuda/launch.h"
 #include "ops/cuda/operators.h"
+#include "ops/sampling.h"
 
 namespace millrace::cuda {
 namespace {
@@ -18,18 +19,6 @@ struct Shared {
   unsigned count;
 };
 
-// Orders values as ranks do, the higher value above, of equals the lower index; 0 is no value.
-__device__ __forceinline__ uint64_t key_of(float value, int index) {
-  if (value != value) return 0;
-  const uint32_t bits = bits_of_float(value + 0.0f);  // -0 counts as 0
-  const uint32_t ordered = bits >> 31 ? ~bits : bits | 0x80000000u;
-  return static_cast<uint64_t>(ordered) << 32 | (0xffffffffu - static_cast<uint32_t>(index));
-}
-
-__device__ __forceinline__ int index_of(uint64_t key) {
-  return static_cast<int>(0xffffffffu - static_cast<uint32_t>(key));
-}
-
 // How many of the first n keys are better than the thread's own.
 __device__ __forceinline__ int rank_of(const Shared& shared, int n, uint64_t key) {
   const int thread = static_cast<int>(threadIdx.x);
@@ -43,7 +32,7 @@ __device__ __forceinline__ int rank_of(const Shared& shared, int n, uint64_t key
 __device__ __forceinline__ int collect(Shared& shared, const float* row, int width,
                                        uint64_t bound) {
   for (int i = static_cast<int>(threadIdx.x); i < width; i += k_threads) {
-    const uint64_t key = key_of(row[i], i);
+    const uint64_t key = rank_key(row[i], i);
     if (key < bound) continue;
     const unsigned place = count_visit(&shared.count);
     if (place < k_room) shared.keys[place] = key;
@@ -60,7 +49,7 @@ __global__ void __launch_bounds__(k_threads) top_k_kernel(const __grid_constant_
 
   uint64_t best = 0;
   for (int i = thread; i < args.width; i += k_threads) {
-    const uint64_t key = key_of(row[i], i);
+    const uint64_t key = rank_key(row[i], i);
     best = key > best ? key : best;
   }
   shared.keys[thread] = best;
@@ -89,7 +78,7 @@ __global__ void __launch_bounds__(k_threads) top_k_kernel(const __grid_constant_
   if (thread < n) {
     const uint64_t key = shared.keys[thread];
     const int rank = rank_of(shared, n, key);
-    if (rank < args.k) out[rank] = {index_of(key), row[index_of(key)]};
+    if (rank < args.k) out[rank] = {index_of_key(key), row[index_of_key(key)]};
   } else if (thread < args.k) {
     out[thread] = {-1, 0.0f};
   }

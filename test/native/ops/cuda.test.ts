@@ -274,8 +274,23 @@ function topK(): Float32Array {
   return Float32Array.of(...indices, ...values)
 }
 
+/** Rows whose cut lies in a bin of too many, with changes and sums. */
+function sample(): Float32Array {
+  const width = 6000
+  const x = normals(6, 3 * width).map((v, i) => (i < width && i % 3 ? 1 + (i % 7) * 1e-6 : v))
+  const rows = [
+    { topP: 0.7, uniform: 0.6 },
+    { topK: 2500, topP: 0.9, uniform: 0.3, wantsSum: 1 },
+    { uniform: 0.99, presencePenalty: 1, changes: [{ token: 5, inOutput: 2 }, { token: 77 }] },
+  ]
+  const told = new Float64Array(12)
+  ops.opsSample({ table: 'cuda', x, rows, told })
+  return Float32Array.of(...told, ...x.subarray(2 * width, 2 * width + 100))
+}
+
 const cases = [
   { name: 'top-k', run: topK },
+  { name: 'sample', run: sample },
   { name: 'norm', run: norm },
   { name: 'attention on an f16 cache', run: () => attend() },
   { name: 'attention in many blocks', run: walk },

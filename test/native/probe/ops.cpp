@@ -199,6 +199,63 @@ Napi::Value ops_top_k(const Napi::CallbackInfo& info) {
   });
 }
 
+SampleRow read_sample_row(const Napi::Object& object, std::vector<LogitChange>& changes) {
+  const auto number = [](const Napi::Object& from, const char* key, double fallback) {
+    const Napi::Value value = from.Get(key);
+    return value.IsUndefined() ? fallback : value.ToNumber().DoubleValue();
+  };
+  const auto real = [&](const char* key, double fallback) {
+    return static_cast<float>(number(object, key, fallback));
+  };
+  SampleRow row;
+  row.uniform = number(object, "uniform", 0);
+  row.inverse_temperature = real("inverseTemperature", 1);
+  row.top_p = real("topP", 1);
+  row.least = real("least", -3.4e38);
+  row.repetition_penalty = real("repetitionPenalty", 1);
+  row.presence_penalty = real("presencePenalty", 0);
+  row.frequency_penalty = real("frequencyPenalty", 0);
+  row.top_k = static_cast<int32_t>(number(object, "topK", 0));
+  row.target = static_cast<int32_t>(number(object, "target", -1));
+  row.wants_sum = number(object, "wantsSum", 0) != 0;
+  row.first_change = static_cast<int32_t>(changes.size());
+  if (!object.Get("changes").IsArray()) return row;
+  const auto list = object.Get("changes").As<Napi::Array>();
+  row.n_changes = static_cast<int32_t>(list.Length());
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const auto change = list.Get(i).As<Napi::Object>();
+    changes.push_back({static_cast<int32_t>(number(change, "token", 0)),
+                       static_cast<int32_t>(number(change, "inOutput", -1)),
+                       static_cast<float>(number(change, "bias", 0))});
+  }
+  return row;
+}
+
+// x is changed where a row has changes. told: [n, 4] of token, value, highest, weight sum.
+Napi::Value ops_sample(const Napi::CallbackInfo& info) {
+  return on_device(info, [&](Device& device, const Fields& f) {
+    std::vector<LogitChange> changes;
+    std::vector<SampleRow> rows;
+    const Napi::Array list = f.array("rows");
+    for (uint32_t i = 0; i < list.Length(); ++i)
+      rows.push_back(read_sample_row(list.Get(i).As<Napi::Object>(), changes));
+    const int n = static_cast<int>(rows.size());
+    std::vector<SampledRow> out(rows.size());
+    device.ops().sample(device.queue(),
+                        {f.floats("x"), rows.data(), changes.data(),
+                         static_cast<int>(changes.size()), n,
+                         n ? static_cast<int>(f.length("x")) / n : 0, out.data()});
+    wait_for(device);
+    auto* told = info[0].ToObject().Get("told").As<Napi::Float64Array>().Data();
+    for (const SampledRow& row : out) {
+      *told++ = row.token;
+      *told++ = static_cast<double>(row.value);
+      *told++ = static_cast<double>(row.highest);
+      *told++ = static_cast<double>(row.weight_sum);
+    }
+  });
+}
+
 // --- the cache: sequences are fed step by step
 // ----------------------------------------------------
 
@@ -325,6 +382,7 @@ void register_ops(Napi::Env env, Napi::Object exports) {
   add("opsAdd", ops_add);
   add("opsGather", ops_gather);
   add("opsTopK", ops_top_k);
+  add("opsSample", ops_sample);
   add("opsAttention", ops_attention);
 }
 

@@ -73,6 +73,10 @@ T shuffle_xor(T value, int mask, const Where& where = Where::here()) {
 inline unsigned count_visit(unsigned* counter) {
   return std::atomic_ref(*counter).fetch_add(1, std::memory_order_acq_rel);
 }
+// Adds to a word of shared memory, in no order that anyone may rely on.
+inline void add_to(uint64_t* sum, uint64_t amount) {
+  std::atomic_ref(*sum).fetch_add(amount, std::memory_order_relaxed);
+}
 inline void fence_device() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 inline float exponential(float x) { return std::exp(x); }
