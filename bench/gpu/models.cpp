@@ -150,6 +150,7 @@ struct Bench {
     auto* found = static_cast<TopValue*>(arena.bytes(best_bytes));
     const auto forward_once = [&] {
       must(forward(config, weights, device, cache.view, step.input(), **workspace));
+      must(device.finish());
     };
     const std::string name = std::string(what) + " " + shape.name + " " + shape.mix + " " +
                              std::to_string(batch) + " @ " + std::to_string(before) + " + " +
@@ -192,6 +193,7 @@ struct Bench {
         StepInput input = step.input();
         input.n_outputs = 0;
         must(forward(config, weights, job.device, cache.view, input, workspace));
+        must(job.device.finish());
       }
   }
 };

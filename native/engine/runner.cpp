@@ -7,15 +7,22 @@
 
 #include "base/thread-pool.h"
 #include "ops/devices.h"
-#include "ops/memory.h"
 
 namespace millrace {
 
 namespace {
 
-// best_needed() of the request; a score needs every row whole.
-int needed_by(const BatchOutput& output) {
-  return output.sequence->is_score() ? 0 : best_needed(output.sequence->request.sampling);
+Wanted wanted_of(const BatchOutput& output) {
+  const Sequence& sequence = *output.sequence;
+  const Request& request = sequence.request;
+  const size_t next = static_cast<size_t>(output.position) + 1;
+  Wanted wanted{&request.sampling, &sequence.counts, next};
+  wanted.n_top = std::max(0, request.sampling.logprobs);
+  if (!sequence.is_score()) return wanted;
+  wanted.is_score = true;
+  wanted.n_top = request.score_top;
+  if (next < sequence.tokens.size()) wanted.target = sequence.tokens[next];
+  return wanted;
 }
 
 }  // namespace
@@ -55,19 +62,10 @@ Result<std::unique_ptr<Runner>> Runner::open_on(const std::shared_ptr<Device>& d
   runner->workspace_bytes_ =
       Workspace::size_bytes(config, options.step_tokens, options.max_outputs);
   if (!device->shares_host_memory()) {
-    const size_t size_bytes = sizeof(float) * static_cast<size_t>(options.max_outputs) *
-                              static_cast<size_t>(config.vocab_size);
-    runner->workspace_bytes_ += size_bytes;
-    runner->host_logits_ = host_memory(size_bytes);
-    if (!runner->host_logits_)
-      return error(ErrorCode::out_of_memory, "cannot allocate %zu bytes for the logits of a step",
-                   size_bytes);
-    runner->host_best_.resize(static_cast<size_t>(options.max_outputs) * k_most_top);
-    const size_t best_bytes = sizeof(TopValue) * runner->host_best_.size();
-    auto best = device->alloc(best_bytes, "the best logits of a step");
-    TRY(best);
-    runner->best_ = *best;
-    runner->workspace_bytes_ += 2 * best_bytes;
+    auto remote = RemoteSampler::create(*device, options.max_outputs, config.vocab_size);
+    TRY(remote);
+    runner->remote_ = std::move(*remote);
+    runner->workspace_bytes_ += runner->remote_->size_bytes();
   }
   auto size = size_cache(
       config, device->ops(),
@@ -90,21 +88,23 @@ Status Runner::try_step(const Model& model) {
   const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
   TRY(forward(model.config(), *weights_, *device_, view, {&token, &position, 1, &span, 1, &row, 1},
               *workspace_));
-  TRY(copy_rows(model.config(), 0, 1));
-  TRY(copy_best(model.config(), 1, 1));
-  TRY(device_->finish());
-  const int n = model.config().vocab_size;
-  const auto* logits = static_cast<const float*>(host_logits_.get());
+  std::vector<float> logits(static_cast<size_t>(model.config().vocab_size));
+  TRY(device_->copy_out(logits.data(), workspace_->logits, logits.size() * sizeof(float)));
+  Sampling greedy;
+  greedy.temperature = 0;
+  std::vector<Draw> draws;
+  TRY(remote_->draw(*device_, workspace_->logits, {{&greedy, nullptr, 1}}, draws));
   const std::string name = device_->info().name;
-  for (int i = 0; i < n; ++i)
-    if (!std::isfinite(logits[i]))
+  for (const float logit : logits)
+    if (!std::isfinite(logit))
       return error(ErrorCode::device, "Expected finite logits of a first step but %s gave %g",
-                   name.c_str(), static_cast<double>(logits[i]));
-  const int32_t expected = first_equal(logits, n, largest(logits, n));
-  if (host_best_[0].index != expected)
+                   name.c_str(), static_cast<double>(logit));
+  const auto n = static_cast<int>(logits.size());
+  const int32_t expected = first_equal(logits.data(), n, largest(logits.data(), n));
+  if (draws[0].token != expected)
     return error(ErrorCode::device,
                  "Expected the best token of a first step to be %d but %s gave %d", expected,
-                 name.c_str(), host_best_[0].index);
+                 name.c_str(), draws[0].token);
   return {};
 }
 
@@ -119,84 +119,26 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
                        n_outputs};
   const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
   TRY(forward(model_->config(), *weights_, *device_, view, step, *workspace_));
-  auto rows = fetch(batch);
-  TRY(rows);
-  draws.resize(batch.outputs.size());
+  wanted_.clear();
+  for (const BatchOutput& output : batch.outputs) wanted_.push_back(wanted_of(output));
+  if (remote_) return remote_->draw(*device_, workspace_->logits, wanted_, draws);
+  TRY(device_->finish());
+  draws.resize(wanted_.size());
   device_->queue().pool().parallel_for(n_outputs, 1, [&](int begin, int end, int worker) {
     for (int i = begin; i < end; ++i) {
       const size_t row = static_cast<size_t>(i);
-      sample(batch.outputs[row], *rows, row, scratch_[static_cast<size_t>(worker)], draws[row]);
+      sample(wanted_[row], row, scratch_[static_cast<size_t>(worker)], draws[row]);
     }
   });
   return {};
 }
 
-// Waits for the step. Over a bus, a few best values instead of a row of the vocabulary.
-Result<Runner::Rows> Runner::fetch(const Batch& batch) {
-  if (device_->shares_host_memory()) {
-    TRY(device_->finish());
-    return Rows{workspace_->logits};
-  }
-  Rows rows{static_cast<float*>(host_logits_.get())};
-  const Status copied = copy_needed(batch, rows);
-  TRY(device_->finish());  // what went wrong first
-  TRY(copied);
-  return rows;
-}
-
-Status Runner::copy_needed(const Batch& batch, Rows& rows) {
-  const int n = static_cast<int>(batch.outputs.size());
-  const auto needed = [&](int i) { return needed_by(batch.outputs[static_cast<size_t>(i)]); };
-  for (int i = 0; i < n; ++i) rows.k = std::max(rows.k, needed(i));
-  if (rows.k > 0) {
-    TRY(copy_best(model_->config(), n, rows.k));
-    rows.best = host_best_.data();
-  }
-  for (int first = 0, end = 0; first < n; first = end + 1) {
-    for (end = first; end < n && needed(end) == 0;) ++end;
-    if (end > first) TRY(copy_rows(model_->config(), first, end - first));
-  }
-  return {};
-}
-
-// The k best of each of the step's rows of logits to host_best_.
-Status Runner::copy_best(const Config& config, int n_outputs, int k) {
-  auto* best = static_cast<TopValue*>(best_.data());
-  device_->ops().top_k(device_->queue(),
-                       {workspace_->logits, n_outputs, config.vocab_size, k, best});
-  return device_->copy_out(
-      host_best_.data(), best,
-      sizeof(TopValue) * static_cast<size_t>(n_outputs) * static_cast<size_t>(k));
-}
-
-// Whole rows to their places in host_logits_.
-Status Runner::copy_rows(const Config& config, int first, int n) {
-  const size_t width = static_cast<size_t>(config.vocab_size);
-  const size_t at = static_cast<size_t>(first) * width;
-  return device_->copy_out(static_cast<float*>(host_logits_.get()) + at, workspace_->logits + at,
-                           sizeof(float) * static_cast<size_t>(n) * width);
-}
-
 // Runs on a worker, where an exception would end the process: memory refused ends the request only.
-void Runner::sample(const BatchOutput& output, const Rows& rows, size_t row, Scratch& scratch,
-                    Draw& draw) const {
-  const Sequence& sequence = *output.sequence;
-  const Request& request = sequence.request;
+void Runner::sample(const Wanted& wanted, size_t row, Scratch& scratch, Draw& draw) const {
   const int vocab_size = model_->config().vocab_size;
-  DrawInput input{rows.logits + row * static_cast<size_t>(vocab_size), vocab_size,
-                  &request.sampling, &sequence.counts, static_cast<uint64_t>(output.position) + 1};
-  if (rows.best && needed_by(output) > 0) {
-    input.logits = nullptr;
-    input.best = rows.best + row * static_cast<size_t>(rows.k);
-  }
+  float* logits = workspace_->logits + row * static_cast<size_t>(vocab_size);
   try {
-    if (sequence.is_score()) {
-      const size_t next = static_cast<size_t>(output.position) + 1;
-      const int32_t target = next < sequence.tokens.size() ? sequence.tokens[next] : -1;
-      appraise(input, target, request.score_top, scratch, draw);
-    } else {
-      draw_token(input, scratch, draw);
-    }
+    draw_token({logits, vocab_size, wanted}, scratch, draw);
   } catch (const std::bad_alloc&) {
     draw.status = Status(ErrorCode::out_of_memory, "no memory for the step's sampling");
   }

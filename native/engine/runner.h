@@ -1,5 +1,6 @@
 #pragma once
-// Runs batches: the model on its device, then the sampler on every row of logits that is wanted.
+// Runs batches: the model on its device, then the sampler on every row of logits that is wanted,
+// there or here.
 // Owns what a step needs and nothing else does: device, workspace, cache memory.
 // Threads: opened on a job thread, then engine thread only; sampling uses the device's workers.
 
@@ -10,6 +11,7 @@
 #include "base/result.h"
 #include "engine/batch.h"
 #include "engine/cache-size.h"
+#include "engine/remote-sampler.h"
 #include "engine/sampler.h"
 #include "model/forward.h"
 #include "model/model.h"
@@ -46,18 +48,7 @@ class Runner {
                                                  std::shared_ptr<const Model> model,
                                                  const RunnerOptions& options);
   Status try_step(const Model& model);
-  // What sampling reads of the step's outputs: whole rows of logits, or the best of each.
-  struct Rows {
-    float* logits = nullptr;         // [n_outputs, vocab_size]; not filled where the best decide
-    const TopValue* best = nullptr;  // [n_outputs, k]; null: every row is whole
-    int k = 0;
-  };
-  Result<Rows> fetch(const Batch& batch);
-  Status copy_needed(const Batch& batch, Rows& rows);
-  Status copy_best(const Config& config, int n_outputs, int k);
-  Status copy_rows(const Config& config, int first, int n);
-  void sample(const BatchOutput& output, const Rows& rows, size_t row, Scratch& scratch,
-              Draw& draw) const;
+  void sample(const Wanted& wanted, size_t row, Scratch& scratch, Draw& draw) const;
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<Device> device_;
@@ -66,11 +57,9 @@ class Runner {
   size_t workspace_bytes_ = 0;
   CacheSize cache_size_;
   Buffer cache_;
-  // Where the device's memory is not the host's:
-  std::shared_ptr<void> host_logits_;
-  Buffer best_;                      // [max_outputs, k_most_top], on the device
-  std::vector<TopValue> host_best_;  // as many
+  std::unique_ptr<RemoteSampler> remote_;  // where the device's memory is not the host's
   std::string why_no_gpu_;
+  std::vector<Wanted> wanted_;    // per output of the step
   std::vector<Scratch> scratch_;  // per worker
 };
 

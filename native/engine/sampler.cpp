@@ -22,7 +22,7 @@ struct Row {
   bool is_cut = false;  // only scratch.kept may be chosen, else every token
   int32_t token = -1;
 
-  const Sampling& sampling() const { return *input.sampling; }
+  const Sampling& sampling() const { return *input.wanted.sampling; }
   double weight(float logit) const {
     return std::exp(static_cast<double>((logit - highest) * inverse_temperature));
   }
@@ -42,7 +42,7 @@ void bias(Row& row) {
 // Keskar et al., "CTRL", 2019 (repetition); presence and frequency as OpenAI defines them.
 void penalize(Row& row) {
   const Sampling& sampling = row.sampling();
-  for (const TokenCount& count : row.input.counts->all()) {
+  for (const TokenCount& count : row.input.wanted.counts->all()) {
     float logit = row.input.logits[count.token];
     logit = logit > 0 ? logit / sampling.repetition_penalty : logit * sampling.repetition_penalty;
     if (count.in_output > 0) logit -= sampling.presence_penalty;
@@ -51,19 +51,11 @@ void penalize(Row& row) {
   }
 }
 
-void heat(Row& row) {
-  constexpr float k_steepest = 1e30f;
-  row.inverse_temperature = std::min(1.0f / row.sampling().temperature, k_steepest);
-}
+void heat(Row& row) { row.inverse_temperature = inverse_temperature(row.sampling()); }
 
 void cut_top_k(Row& row) {
-  const DrawInput& input = row.input;
-  std::vector<Candidate>& kept = row.scratch.kept;
   row.is_cut = true;
-  if (input.logits) return select_top(input.logits, input.vocab_size, row.sampling().top_k, kept);
-  kept.clear();
-  for (int i = 0; i < row.sampling().top_k && input.best[i].index >= 0; ++i)
-    kept.push_back({input.best[i].index, input.best[i].value});
+  select_top(row.input.logits, row.input.vocab_size, row.sampling().top_k, row.scratch.kept);
 }
 
 // Length of the shortest prefix of the ranked candidates whose weights, added to `sum`, reach
@@ -155,7 +147,7 @@ void cut_min_p(Row& row) {
 // The inverse of the cumulative distribution, in order of token, at the position's random number.
 void pick(Row& row) {
   const DrawInput& input = row.input;
-  const double u = uniform(row.sampling().seed, input.position);
+  const double u = uniform(row.sampling().seed, input.wanted.position);
   const float scale = row.inverse_temperature;
   if (!row.is_cut) {
     const double total = sum_exp(input.logits, input.vocab_size, row.highest, scale);
@@ -178,18 +170,10 @@ void pick(Row& row) {
 }
 
 void pick_highest(Row& row) {
-  const DrawInput& input = row.input;
-  row.token =
-      input.logits ? first_equal(input.logits, input.vocab_size, row.highest) : input.best->index;
+  row.token = first_equal(row.input.logits, row.input.vocab_size, row.highest);
 }
 
-void survey(Row& row) {
-  const DrawInput& input = row.input;
-  if (input.logits)
-    row.highest = largest(input.logits, input.vocab_size);
-  else
-    row.highest = input.best->index >= 0 ? input.best->value : k_nothing;
-}
+void survey(Row& row) { row.highest = largest(row.input.logits, row.input.vocab_size); }
 
 bool always(const Sampling&) { return true; }
 bool is_greedy(const Sampling& sampling) { return sampling.temperature == 0.0f; }
@@ -215,16 +199,6 @@ double log_sum(const float* logits, int n) {
   return static_cast<double>(highest) + std::log(sum_exp(logits, n, highest, 1.0f));
 }
 
-float logprob_of(float logit, double normalizer) {
-  return static_cast<float>(static_cast<double>(logit) - normalizer);
-}
-
-Status not_finite() {
-  return error(ErrorCode::bad_file,
-               "Expected the model to compute finite logits but it did not; its weights may be "
-               "damaged");
-}
-
 float logit_before_changes(const DrawInput& input, const Scratch& scratch, int32_t token) {
   for (const Candidate& original : scratch.original) {
     if (original.token == token) return original.logit;
@@ -232,14 +206,23 @@ float logit_before_changes(const DrawInput& input, const Scratch& scratch, int32
   return input.logits[token];
 }
 
-void list_top(const DrawInput& input, int n, double normalizer, Scratch& scratch,
+void list_top(const DrawInput& input, double normalizer, Scratch& scratch,
               std::vector<TokenLogprob>& top) {
-  select_top(input.logits, input.vocab_size, n, scratch.kept);
+  select_top(input.logits, input.vocab_size, input.wanted.n_top, scratch.kept);
   top.clear();
   top.reserve(scratch.kept.size());
   for (const Candidate& candidate : scratch.kept) {
     top.push_back({candidate.token, logprob_of(candidate.logit, normalizer)});
   }
+}
+
+void appraise(const DrawInput& input, Scratch& scratch, Draw& result) {
+  const double normalizer = log_sum(input.logits, input.vocab_size);
+  const int32_t target = input.wanted.target;
+  result.status = std::isfinite(normalizer) ? Status() : not_finite();
+  if (!result.status.ok()) return;
+  if (target >= 0) result.chosen = {target, logprob_of(input.logits[target], normalizer)};
+  list_top(input, normalizer, scratch, result.top);
 }
 
 }  // namespace
@@ -265,21 +248,31 @@ bool needs_counts(const Sampling& sampling) {
          sampling.frequency_penalty != 0.0f;
 }
 
-int best_needed(const Sampling& sampling) {
-  if (needs_counts(sampling) || has_bias(sampling) || sampling.logprobs >= 0) return 0;
-  if (is_greedy(sampling)) return 1;
-  return sampling.top_k <= k_most_top ? sampling.top_k : 0;
+float inverse_temperature(const Sampling& sampling) {
+  constexpr float k_steepest = 1e30f;
+  return is_greedy(sampling) ? 0.0f : std::min(1.0f / sampling.temperature, k_steepest);
+}
+
+float logprob_of(float logit, double normalizer) {
+  return static_cast<float>(static_cast<double>(logit) - normalizer);
+}
+
+Status not_finite() {
+  return error(ErrorCode::bad_file,
+               "Expected the model to compute finite logits but it did not; its weights may be "
+               "damaged");
 }
 
 void draw_token(const DrawInput& input, Scratch& scratch, Draw& result) {
-  const Sampling& sampling = *input.sampling;
+  if (input.wanted.is_score) return appraise(input, scratch, result);
+  const Sampling& sampling = *input.wanted.sampling;
   double normalizer = 0;
   result.token = -1;
   result.status = {};
   scratch.original.clear();
   if (sampling.logprobs >= 0) {
     normalizer = log_sum(input.logits, input.vocab_size);
-    list_top(input, sampling.logprobs, normalizer, scratch, result.top);
+    list_top(input, normalizer, scratch, result.top);
   }
   Row row{input, scratch};
   for (const Step& step : k_steps) {
@@ -294,14 +287,6 @@ void draw_token(const DrawInput& input, Scratch& scratch, Draw& result) {
   if (sampling.logprobs < 0) return;
   const float logit = logit_before_changes(input, scratch, row.token);
   result.chosen = {row.token, logprob_of(logit, normalizer)};
-}
-
-void appraise(const DrawInput& input, int32_t target, int n_top, Scratch& scratch, Draw& result) {
-  const double normalizer = log_sum(input.logits, input.vocab_size);
-  result.status = std::isfinite(normalizer) ? Status() : not_finite();
-  if (!result.status.ok()) return;
-  if (target >= 0) result.chosen = {target, logprob_of(input.logits[target], normalizer)};
-  list_top(input, n_top, normalizer, scratch, result.top);
 }
 
 }  // namespace millrace

@@ -31,13 +31,20 @@ class TokenCounts {
   std::vector<TokenCount> counts_;
 };
 
-struct DrawInput {
-  float* logits;  // [vocab_size], changed in place; null where `best` is all that is known
-  int vocab_size;
+// What is asked of one row.
+struct Wanted {
   const Sampling* sampling;
-  const TokenCounts* counts;       // null: no penalties
-  uint64_t position;               // of the token to be drawn
-  const TopValue* best = nullptr;  // best_needed() of them, ranked, where logits is null
+  const TokenCounts* counts;  // null: no penalties
+  uint64_t position;          // of the token to be drawn
+  int n_top = 0;              // log-probabilities of so many best are wanted
+  bool is_score = false;      // nothing is drawn; the log-probability of target is told
+  int32_t target = -1;        // -1: none
+};
+
+struct DrawInput {
+  float* logits;  // [vocab_size], changed in place
+  int vocab_size;
+  Wanted wanted;
 };
 
 // What was found out about one row.
@@ -56,14 +63,12 @@ struct Scratch {
 
 bool needs_counts(const Sampling& sampling);
 
-// How many of a row's best logits decide which token is drawn; 0: all of them do.
-int best_needed(const Sampling& sampling);
+// What logits are divided by, as a factor; 0 for the arg-max.
+float inverse_temperature(const Sampling& sampling);
+float logprob_of(float logit, double normalizer);
+Status not_finite();
 
-// Chooses a token by the whole chain.
+// Chooses a token by the whole chain, or tells log-probabilities without choosing.
 void draw_token(const DrawInput& input, Scratch& scratch, Draw& result);
-
-// Log-probabilities without choosing: of `target` (-1: none) and of the n_top most likely tokens.
-// Reads logits and vocab_size only.
-void appraise(const DrawInput& input, int32_t target, int n_top, Scratch& scratch, Draw& result);
 
 }  // namespace millrace

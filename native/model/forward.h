@@ -39,7 +39,8 @@ class Workspace {
   Buffer buffer_;
 };
 
-// Writes K and V of every row into the cache and the logits of output_rows into workspace.logits.
+// Writes K and V of every row into the cache and the logits of output_rows into workspace.logits,
+// for whoever finishes the device, which tells its errors.
 Status forward(const Config& config, const Weights& weights, Device& device, KvCacheView cache,
                const StepInput& step, Workspace& workspace);
 

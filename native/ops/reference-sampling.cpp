@@ -1,9 +1,7 @@
 // Sampling as sampling.h says it, by a sort of everything.
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
-#include <limits>
 #include <vector>
 
 #include "ops/device.h"
@@ -12,16 +10,18 @@
 namespace millrace {
 namespace {
 
-// Values that have a rank, best first.
+// Values, best first.
 struct Ranked {
   std::vector<uint64_t> keys;
-  float highest = -std::numeric_limits<float>::infinity();
+  float highest;
 
   Ranked(const float* values, int width) {
-    for (int i = 0; i < width; ++i)
-      if (const uint64_t key = rank_key(values[i], i)) keys.push_back(key);
+    for (int i = 0; i < width; ++i) {
+      const uint64_t key = rank_key(values[i], i);
+      keys.push_back(key ? key : k_nan_key);
+    }
     std::sort(keys.begin(), keys.end(), std::greater<>());
-    if (!keys.empty()) highest = value_of_key(keys[0]);
+    highest = value_of_key(keys[0]);
   }
   uint64_t weight(uint64_t key, float inverse_temperature) const {
     return weight_of(value_of_key(key), highest, inverse_temperature);
@@ -51,7 +51,7 @@ void cut(const SampleRow& row, Ranked& ranked) {
 }
 
 int32_t draw(const SampleRow& row, Ranked ranked) {
-  if (!std::isfinite(ranked.highest)) return -1;
+  if (!is_finite(ranked.highest)) return -1;
   if (row.inverse_temperature == 0) return index_of_key(ranked.keys[0]);
   cut(row, ranked);
   const uint64_t end = walk_of(row.uniform, ranked.sum(row.inverse_temperature));
@@ -67,7 +67,8 @@ int32_t draw(const SampleRow& row, Ranked ranked) {
 
 SampledRow sample_row(const SampleRow& row, const LogitChange* changes, float* values, int width) {
   const Ranked before(values, width);
-  SampledRow out{row.wants_sum ? before.sum(1.0f) : 0, row.target, 0.0f, before.highest};
+  SampledRow out{0, row.target, 0.0f, before.highest};
+  if (row.wants_sum && is_finite(before.highest)) out.weight_sum = before.sum(1.0f);
   if (row.target >= 0) {
     out.value = values[row.target];
     return out;

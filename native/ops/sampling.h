@@ -1,14 +1,14 @@
 #pragma once
-// Tokens from rows of logits where the rows lie, so that a step over a bus brings back a few bytes a
-// row. Exact and without floating sums: a token's weight is a whole number of 2^-44, so sums have no
-// order, and every table draws the same token from the same row.
+// Tokens from rows of logits where the rows lie, so that a step over a bus brings back a few bytes
+// a row. Exact and without floating sums: a token's weight is a whole number of 2^-44, so sums have
+// no order, and every table draws the same token from the same row.
 //   weight(v) = exp((v - highest) * inverse_temperature), 1 for the likeliest
 // A row is changed (bias, then penalties), cut to its top_k best, to the fewest best of those that
 // reach the share top_p of their weight, to those not below `least`, and what is left is walked in
-// order of token until the weights exceed uniform * their sum. Of equal values the lower token ranks
-// first. Keskar et al., "CTRL", 2019 (repetition); Holtzman et al., "The curious case of neural text
-// degeneration", 2020 (top_p); Nguyen et al., "Min-p sampling", 2024.
-// Threads: pure functions, host and device; the operator as ops.h says.
+// order of token until the weights exceed uniform * their sum. Of equal values the lower token
+// ranks first. Keskar et al., "CTRL", 2019 (repetition); Holtzman et al., "The curious case of
+// neural text degeneration", 2020 (top_p); Nguyen et al., "Min-p sampling", 2024. Threads: pure
+// functions, host and device; the operator as ops.h says.
 
 #include <bit>
 #include <cstdint>
@@ -25,22 +25,23 @@ struct LogitChange {
 };
 
 struct SampleRow {
-  double uniform = 0;              // 0 <= u < 1
-  float inverse_temperature = 1;   // 0: the likeliest token, whatever else is asked
-  float top_p = 1;                 // 1: all
-  float least = -3.4e38f;          // of (value - highest) * inverse_temperature: log(min_p)
+  double uniform = 0;             // 0 <= u < 1
+  float inverse_temperature = 1;  // 0: the likeliest token, whatever else is asked
+  float top_p = 1;                // 1: all
+  float least = -3.4e38f;         // of (value - highest) * inverse_temperature: log(min_p)
   float repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0;
-  int32_t top_k = 0;               // 0: all
+  int32_t top_k = 0;  // 0: all
   int32_t first_change = 0, n_changes = 0;
-  int32_t target = -1;             // a token that is only asked about; -1: one is drawn
+  int32_t target = -1;  // a token that is only asked about; -1: one is drawn
   int32_t wants_sum = 0;
 };
 
 struct SampledRow {
-  uint64_t weight_sum;  // of the values before changes at temperature 1; 0: not asked for
-  int32_t token;        // drawn, or target; -1: the row has nothing finite to draw
-  float value;          // of the token, before changes
-  float highest;        // before changes; -inf where no value has a rank
+  // Of the values before changes at temperature 1; 0: not asked for, or `highest` is not finite.
+  uint64_t weight_sum;
+  int32_t token;  // drawn, or target; -1: nothing is drawn where the highest value is not finite
+  float value;    // of the token, before changes
+  float highest;  // before changes; NaN where any value is
 };
 
 struct SampleArgs {
@@ -49,7 +50,7 @@ struct SampleArgs {
   const LogitChange* changes;  // [n_changes], host
   int n_changes;
   int n;
-  int width;  // at most k_most_width
+  int width;        // at most k_most_width
   SampledRow* out;  // [n]
 };
 
@@ -66,12 +67,15 @@ constexpr uint64_t rank_key(float value, int index) {
 constexpr int index_of_key(uint64_t key) {
   return static_cast<int>(0xffffffffu - static_cast<uint32_t>(key));
 }
+constexpr uint64_t k_nan_key = ~uint64_t{0};  // above all others
 constexpr float value_of_key(uint64_t key) {
   const uint32_t ordered = static_cast<uint32_t>(key >> 32);
   return std::bit_cast<float>(ordered >> 31 ? ordered & 0x7fffffffu : ~ordered);
 }
 
-// In whole numbers of 2^-k_weight_bits. NaN weighs nothing.
+constexpr bool is_finite(float value) { return value - value == 0; }
+
+// In whole numbers of 2^-k_weight_bits.
 constexpr uint64_t weight_of(float value, float highest, float inverse_temperature) {
   const float weight = exp_of((value - highest) * inverse_temperature);
   return static_cast<uint64_t>(weight * static_cast<float>(uint64_t{1} << k_weight_bits));

@@ -1,7 +1,7 @@
 // Tokens from rows of logits as sampling.h says it: one block per row, a few passes over it, no
-// sort and no floating sum. Cuts by rank come down to one bound, the key of the last one kept. It is
-// found by adding up bins of values; the values of the bin where the wanted measure is reached are
-// ranked against each other, after they were divided further where there are too many.
+// sort and no floating sum. Cuts by rank come down to one bound, the key of the last one kept. It
+// is found by adding up bins of values; the values of the bin where the wanted measure is reached
+// are ranked against each other, after they were divided further where there are too many.
 
 #include "ops/cuda/launch.h"
 #include "ops/cuda/operators.h"
@@ -36,7 +36,8 @@ struct Params {
   float* originals;  // [n_changes]
 };
 
-// The largest of all threads, and the sum, in every thread.
+// The largest of all threads, and the sum, in every thread. After a sum, parts may be used again
+// after the next barrier of the block.
 __device__ __forceinline__ uint64_t max_of_block(uint64_t value, uint64_t* parts) {
   for (int mask = k_warp / 2; mask > 0; mask /= 2) {
     const uint64_t other = shuffle_xor(value, mask);
@@ -64,9 +65,7 @@ __device__ __forceinline__ uint64_t sum_of_block(uint64_t value, uint64_t* parts
   value = sum_of_lanes(value);
   if (lane_of_thread() == 0) parts[warp_of_thread()] = value;
   __syncthreads();
-  value = sum_of_parts(parts);
-  __syncthreads();
-  return value;
+  return sum_of_parts(parts);
 }
 
 // One row on its way to a token. `bound` and `least` say what is kept, by rank and by distance.
@@ -92,7 +91,7 @@ struct Row {
   }
 };
 
-// Calls body(key, value) for each value that has a rank and is kept by rank.
+// Calls body(key, value) for each value that is kept by rank.
 template <class F>
 __device__ __forceinline__ void for_kept(const Row& row, const F& body) {
   for (int i = static_cast<int>(threadIdx.x); i < row.width; i += k_threads) {
@@ -102,16 +101,20 @@ __device__ __forceinline__ void for_kept(const Row& row, const F& body) {
   }
 }
 
+// The key of the best value, or one of NaN where any value is.
 __device__ __forceinline__ uint64_t best_of(const Row& row, uint64_t* parts) {
   uint64_t best = 0;
-  for_kept(row, [&](uint64_t key, float) { best = key > best ? key : best; });
+  for (int i = static_cast<int>(threadIdx.x); i < row.width; i += k_threads) {
+    const uint64_t key = rank_key(row.values[i], i);
+    best = key == 0 ? k_nan_key : key > best ? key : best;
+    if (key == 0) break;
+  }
   return max_of_block(best, parts);
 }
 
-// What is kept by rank: how many, or their weight.
-__device__ __forceinline__ uint64_t measure_of(const Row& row, bool weighs, uint64_t* parts) {
+__device__ __forceinline__ uint64_t weight_of_kept(const Row& row, uint64_t* parts) {
   uint64_t sum = 0;
-  for_kept(row, [&](uint64_t, float value) { sum += weighs ? row.weight(value) : 1; });
+  for_kept(row, [&](uint64_t, float value) { sum += row.weight(value); });
   return sum_of_block(sum, parts);
 }
 
@@ -146,8 +149,7 @@ __device__ __forceinline__ void fill_bins(Shared& shared, const Row& row, const 
   const int shift = edge.shift();
   for_kept(row, [&](uint64_t key, float value) {
     if (!edge.has(row, key, value)) return;
-    const int bin =
-        edge.bin < 0 ? row.bin_of(value) : static_cast<int>((edge.high - key) >> shift);
+    const int bin = edge.bin < 0 ? row.bin_of(value) : static_cast<int>((edge.high - key) >> shift);
     count_visit(&shared.counts[bin]);
     if (weighs) add_to(&shared.sums[bin], row.weight(value));
   });
@@ -184,8 +186,9 @@ __device__ __forceinline__ void find_bin(Shared& shared, uint64_t wanted, bool w
 __device__ __forceinline__ uint64_t bound_for(Shared& shared, const Row& row, uint64_t wanted,
                                               bool weighs) {
   const int thread = static_cast<int>(threadIdx.x);
+  constexpr int k_most_rounds = 7;  // one by distance, then 64 bits of a key by 11
   Edge edge;
-  for (;;) {
+  for (int round = 0; round < k_most_rounds; ++round) {
     fill_bins(shared, row, edge, weighs);
     find_bin(shared, wanted, weighs);
     wanted -= shared.before;
@@ -198,18 +201,18 @@ __device__ __forceinline__ uint64_t bound_for(Shared& shared, const Row& row, ui
       if (edge.high - edge.low > span) edge.low = edge.high - span;
     }
     if (shared.in_bin <= k_room) break;
-    __syncthreads();
   }
   if (thread == 0) shared.count = 0;
   __syncthreads();
   for_kept(row, [&](uint64_t key, float value) {
     if (!edge.has(row, key, value)) return;
     const unsigned place = count_visit(&shared.count);
+    if (place >= k_room) return;
     shared.keys[place] = key;
     shared.measures[place] = weighs ? row.weight(value) : 1;
   });
   __syncthreads();
-  const int n = static_cast<int>(shared.count);
+  const int n = static_cast<int>(shared.count < k_room ? shared.count : k_room);
   if (thread < n) {
     const uint64_t key = shared.keys[thread];
     uint64_t better = 0;
@@ -252,19 +255,15 @@ __device__ __forceinline__ int walk(Shared& shared, const Row& row, double unifo
 
 __device__ __forceinline__ int draw(Shared& shared, Row& row, const SampleRow& asked) {
   const uint64_t best = best_of(row, shared.parts);
-  row.highest = best == 0 ? -INFINITY : value_of_key(best);
-  if (!(row.highest - row.highest == 0)) return -1;  // not finite
+  row.highest = value_of_key(best);
+  if (!is_finite(row.highest)) return -1;
   if (asked.inverse_temperature == 0) return index_of_key(best);
   row.inverse_temperature = asked.inverse_temperature;
-  if (asked.top_k > 0 && asked.top_k < row.width) {
-    const auto wanted = static_cast<uint64_t>(asked.top_k);
-    if (wanted < measure_of(row, false, shared.parts))
-      row.bound = bound_for(shared, row, wanted, false);
-  }
+  if (asked.top_k > 0 && asked.top_k < row.width)
+    row.bound = bound_for(shared, row, static_cast<uint64_t>(asked.top_k), false);
   if (asked.top_p < 1) {
-    const uint64_t all = measure_of(row, true, shared.parts);
-    row.bound =
-        bound_for(shared, row, share_of(static_cast<double>(asked.top_p), all), true);
+    const uint64_t all = weight_of_kept(row, shared.parts);
+    row.bound = bound_for(shared, row, share_of(static_cast<double>(asked.top_p), all), true);
   }
   row.least = asked.least;
   return walk(shared, row, asked.uniform);
@@ -278,12 +277,8 @@ __global__ void __launch_bounds__(k_threads) sample_kernel(const __grid_constant
   Row row{args.values + static_cast<int64_t>(block) * args.width, args.width};
 
   SampledRow out{0, asked.target, 0.0f, 0.0f};
-  const uint64_t best = best_of(row, shared.parts);
-  out.highest = best == 0 ? -INFINITY : value_of_key(best);
-  if (asked.wants_sum) {
-    row.highest = out.highest;
-    out.weight_sum = best == 0 ? 0 : measure_of(row, true, shared.parts);
-  }
+  out.highest = row.highest = value_of_key(best_of(row, shared.parts));
+  if (asked.wants_sum && is_finite(row.highest)) out.weight_sum = weight_of_kept(row, shared.parts);
   if (asked.target >= 0) {
     out.value = row.values[asked.target];
   } else {

@@ -1,6 +1,7 @@
 // The chain against a twin in double precision that sorts everything and takes no shortcut.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { tables } from '../../support/ops.js'
 import { probe } from '../../support/probe.js'
 
 interface Sampling {
@@ -20,23 +21,74 @@ interface State {
   prompt?: Int32Array
   output?: Int32Array
 }
+interface Target {
+  target: number
+  nTop: number
+}
 interface Draw {
   token: number
   logprob: number
   top: [number, number][]
   code: string
 }
-const { bestNeeded, drawOfBest, drawToken, drawTokens, appraise, selectTop, expOf, uniform } =
-  probe<{
-    drawToken(logits: Float32Array, sampling: Sampling, state: State): Draw
-    bestNeeded(sampling: Sampling): number
-    drawOfBest(logits: Float32Array, sampling: Sampling, position: number): Draw
-    drawTokens(logits: Float32Array, sampling: Sampling, n: number): Int32Array
-    appraise(logits: Float32Array, target: number, nTop: number): Draw
-    selectTop(logits: Float32Array, k: number): Int32Array
-    expOf(x: number): number
-    uniform(seed: number, n: number): Float64Array
-  }>()
+const native = probe<{
+  drawToken(logits: Float32Array, sampling: Sampling, state: State | Target): Draw
+  drawRemote(
+    table: string,
+    logits: Float32Array,
+    sampling: Sampling,
+    states: (State | Target)[],
+  ): Draw[]
+  drawTokens(logits: Float32Array, sampling: Sampling, n: number): Int32Array
+  selectTop(logits: Float32Array, k: number): Int32Array
+  expOf(x: number): number
+  uniform(seed: number, n: number): Float64Array
+}>()
+const { selectTop, expOf, uniform } = native
+
+type DrawToken = (logits: Float32Array, sampling: Sampling, state: State | Target) => Draw
+
+interface Sampler {
+  name: string
+  drawToken: DrawToken
+  /** At positions 0 to n. */
+  drawTokens: (logits: Float32Array, sampling: Sampling, n: number) => ArrayLike<number>
+  /** Draws that tell distributions apart, and cases, in a time one waits for. */
+  enough: number
+  cases: number
+}
+
+/** On the host, and where the host cannot read the logits. */
+const samplers: Sampler[] = [
+  {
+    name: 'the host',
+    drawToken: native.drawToken,
+    drawTokens: native.drawTokens,
+    enough: 40_000,
+    cases: 1000,
+  },
+  ...tables
+    .filter((table) => table === 'reference' || table === 'cuda')
+    .map((table) => ({
+      name: `a device: ${table}`,
+      drawToken: ((logits, sampling, state) => {
+        const [draw] = native.drawRemote(table, logits, sampling, [state])
+        if (!draw) throw new Error('Expected a draw')
+        return draw
+      }) satisfies DrawToken,
+      drawTokens: (logits: Float32Array, sampling: Sampling, n: number) =>
+        native
+          .drawRemote(
+            table,
+            logits,
+            sampling,
+            Array.from({ length: n }, (_, position) => ({ position })),
+          )
+          .map(({ token }) => token),
+      enough: table === 'cuda' ? 300 : 40_000,
+      cases: table === 'cuda' ? 50 : 1000,
+    })),
+]
 
 interface Choice {
   token: number
@@ -112,7 +164,7 @@ function logitsOf(seed: number, n: number): Float32Array {
   })
 }
 
-describe('temperature 0', () => {
+describe.each(samplers)('temperature 0 on $name', ({ drawToken, cases }) => {
   test('is the arg-max', () => {
     const logits = logitsOf(1, 5000)
     logits[3210] = 40
@@ -126,6 +178,7 @@ describe('temperature 0', () => {
         const draw = drawToken(Float32Array.from(values), { temperature: 0 }, { position: 0 })
         expect(draw.token).toBe(expected)
       }),
+      { numRuns: cases / 10 },
     )
   })
 
@@ -142,7 +195,7 @@ describe('temperature 0', () => {
   })
 })
 
-describe('the chain', () => {
+describe.each(samplers)('the chain on $name', ({ drawToken, cases }) => {
   const sampling = fc.record({
     temperature: fc.constantFrom(0.3, 0.7, 1, 1.5, 4),
     topK: fc.constantFrom(0, 0, 1, 5, 40, 300),
@@ -169,49 +222,13 @@ describe('the chain', () => {
         compared++
         expect(draw.token).toBe(expected.token)
       }),
-      { numRuns: 1000 },
+      { numRuns: cases },
     )
-    expect(compared).toBeGreaterThan(900)
+    expect(compared).toBeGreaterThan(0.9 * cases)
   })
+})
 
-  test.each<[string, Sampling, number]>([
-    ['greedy', { temperature: 0 }, 1],
-    ['greedy with cuts', { temperature: 0, topK: 50, topP: 0.5 }, 1],
-    ['top-k', { temperature: 1, topK: 50, minP: 0.1 }, 50],
-    ['the largest top-k', { temperature: 1, topK: 128 }, 128],
-    ['a larger top-k', { temperature: 1, topK: 129 }, 0],
-    ['no cut', { temperature: 1 }, 0],
-    ['top-p', { temperature: 1, topP: 0.9 }, 0],
-    ['a bias', { temperature: 0, logitBias: [[1, 1]] }, 0],
-    ['a penalty', { temperature: 1, topK: 5, presencePenalty: 0.1 }, 0],
-    ['log-probabilities', { temperature: 0, logprobs: 0 }, 0],
-  ])('knows how many of the best logits decide: %s', (_, options, n) => {
-    expect(bestNeeded(options)).toBe(n)
-  })
-
-  test('draws the same from the best logits alone', () => {
-    const odd = fc.constantFrom(Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 3)
-    fc.assert(
-      fc.property(
-        sampling,
-        fc.constantFrom(0, 1, 5, 40, 128),
-        fc.array(fc.oneof({ weight: 9, arbitrary: fc.double({ min: -9, max: 9 }) }, odd), {
-          minLength: 1,
-          maxLength: 300,
-        }),
-        fc.nat(1000),
-        (drawn, topK, values, position) => {
-          const { temperature, topP, minP, seed } = drawn
-          const options = { temperature: topK === 0 ? 0 : temperature, topK, topP, minP, seed }
-          const logits = Float32Array.from(values)
-          const whole = drawToken(logits, options, { position })
-          expect(drawOfBest(logits, options, position)).toEqual(whole)
-        },
-      ),
-      { numRuns: 2000 },
-    )
-  })
-
+describe.each(samplers)('draws on $name', ({ drawToken, drawTokens, enough }) => {
   test.each<[string, Sampling]>([
     ['temperature 1', {}],
     ['temperature 0.5', { temperature: 0.5 }],
@@ -221,7 +238,7 @@ describe('the chain', () => {
     ['all of them', { temperature: 1.3, topK: 20, topP: 0.9, minP: 0.02 }],
   ])('with %s draws each token as often as the twin says', (_, options) => {
     const logits = logitsOf(3, 200)
-    const n = 40_000
+    const n = enough
     const drawn = new Map<number, number>()
     for (const token of drawTokens(logits, { ...options, seed: 5 }, n)) {
       drawn.set(token, (drawn.get(token) ?? 0) + 1)
@@ -250,11 +267,11 @@ describe('the chain', () => {
 
   test('gives the same token for the same seed and position, and others for others', () => {
     const logits = logitsOf(4, 1000)
-    const draws = drawTokens(logits, { seed: 77 }, 64)
+    const draws = Array.from(drawTokens(logits, { seed: 77 }, 64))
     for (const position of [0, 13, 63]) {
       expect(drawToken(logits, { seed: 77 }, { position }).token).toBe(at(draws, position))
     }
-    expect(drawTokens(logits, { seed: 78 }, 64)).not.toEqual(draws)
+    expect(Array.from(drawTokens(logits, { seed: 78 }, 64))).not.toEqual(draws)
   })
 
   test('keeps one token for top-p 0, top-k 1 and min-p 1, ties to the lower', () => {
@@ -274,7 +291,7 @@ describe('the chain', () => {
   })
 })
 
-describe('log-probabilities', () => {
+describe.each(samplers)('log-probabilities on $name', ({ drawToken }) => {
   test('are those of the raw logits, whatever the chain does to them', () => {
     const logits = logitsOf(5, 3000)
     const sampling = {
@@ -304,11 +321,11 @@ describe('log-probabilities', () => {
     const logits = logitsOf(6, 777)
     const normalizer = logSumExp(logits)
     for (const nTop of [0, 1, 32, 777]) {
-      const draw = appraise(logits, 400, nTop)
+      const draw = drawToken(logits, {}, { target: 400, nTop })
       expect(draw.logprob).toBeCloseTo(at(logits, 400) - normalizer, 5)
       expect(draw.top.length).toBe(nTop)
     }
-    const all = appraise(logits, -1, 777).top
+    const all = drawToken(logits, {}, { target: -1, nTop: 777 }).top
     const sum = all.reduce((total, [, logprob]) => total + Math.exp(logprob), 0)
     expect(sum).toBeCloseTo(1, 5)
   })
@@ -317,7 +334,7 @@ describe('log-probabilities', () => {
     const logits = logitsOf(7, 100).fill(value)
     expect(drawToken(logits, {}, { position: 0 }).code).toBe('bad-file')
     expect(drawToken(logits, { temperature: 0 }, { position: 0 }).code).toBe('bad-file')
-    expect(appraise(logits, 3, 1).code).toBe('bad-file')
+    expect(drawToken(logits, {}, { target: 3, nTop: 1 }).code).toBe('bad-file')
   })
 })
 

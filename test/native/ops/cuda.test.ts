@@ -277,13 +277,17 @@ function topK(): Float32Array {
 /** Rows whose cut lies in a bin of too many, with changes and sums. */
 function sample(): Float32Array {
   const width = 6000
-  const x = normals(6, 3 * width).map((v, i) => (i < width && i % 3 ? 1 + (i % 7) * 1e-6 : v))
+  const x = normals(6, 4 * width).map((v, i) => (i < width && i % 3 ? 1 + (i % 7) * 1e-6 : v))
   const rows = [
     { topP: 0.7, uniform: 0.6 },
     { topK: 2500, topP: 0.9, uniform: 0.3, wantsSum: 1 },
-    { uniform: 0.99, presencePenalty: 1, changes: [{ token: 5, inOutput: 2 }, { token: 77 }] },
+    { uniform: 0.99, presencePenalty: 1, wantsSum: 1, changes: [{ token: 5, inOutput: 2 }] },
+    // The token that is drawn has changed, by a thread of the third warp.
+    {
+      changes: Array.from({ length: 90 }, (_, token) => ({ token, bias: token === 70 ? 50 : 1 })),
+    },
   ]
-  const told = new Float64Array(12)
+  const told = new Float64Array(16)
   ops.opsSample({ table: 'cuda', x, rows, told })
   return Float32Array.of(...told, ...x.subarray(2 * width, 2 * width + 100))
 }

@@ -141,10 +141,14 @@ describe.each(tables)('a token drawn by %s', (table) => {
     const rows = [Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]
     for (const value of rows)
       for (const topP of [1, 0.5])
-        expect(one(table, new Float32Array(50).fill(value), { topP, uniform: 0.5 }).token).toBe(-1)
-    const x = new Float32Array(50).fill(Number.NaN)
-    x[31] = -2
-    expect(one(table, x, { topP: 0.5, topK: 3, uniform: 0.99 }).token).toBe(31)
+        for (const only of [false, true]) {
+          const x = only ? normals(4, 3000) : new Float32Array(50).fill(value)
+          if (only) x[31] = value
+          const told = one(table, x, { topP, uniform: 0.5, wantsSum: 1 })
+          const isFine = only && value < 0 // one impossible token among others
+          expect(told.token >= 0, `${value}, ${only}`).toBe(isFine)
+          expect(told.sum > 0).toBe(isFine)
+        }
   })
 
   it('does not depend on the other rows', () => {

@@ -7,14 +7,17 @@
 #include <map>
 #include <memory>
 
+#include "devices.h"
 #include "engine-values.h"
 #include "engine/kv-cache.h"
 #include "engine/logits.h"
 #include "engine/queue.h"
 #include "engine/random.h"
+#include "engine/remote-sampler.h"
 #include "engine/sampler.h"
 #include "ops/device.h"
-#include "ops/reference.h"
+#include "probe.h"
+#include "tensor/exponential.h"
 
 namespace millrace {
 namespace {
@@ -190,40 +193,59 @@ struct Logits {
   int n() const { return static_cast<int>(values.size()); }
 };
 
-// (logits, sampling, {position, prompt, output}): one draw with everything found out about it.
+// From { position, prompt, output } or { target, nTop }.
+Wanted wanted_of(const Napi::Object& state, const Sampling& sampling, TokenCounts& counts) {
+  Wanted wanted{&sampling, &counts, 0, std::max(0, sampling.logprobs)};
+  if (state.Has("target")) {
+    wanted.is_score = true;
+    wanted.target = state.Get("target").ToNumber().Int32Value();
+    wanted.n_top = state.Get("nTop").ToNumber().Int32Value();
+    return wanted;
+  }
+  const std::vector<int32_t> prompt = ints_of(state.Get("prompt"));
+  counts.add_prompt(prompt.data(), static_cast<int>(prompt.size()));
+  for (const int32_t token : ints_of(state.Get("output"))) counts.add_output(token);
+  wanted.position = static_cast<uint64_t>(state.Get("position").ToNumber().Int64Value());
+  return wanted;
+}
+
+// (logits, sampling, state): one draw with everything found out about it.
 Napi::Value draw_one(const Info& info) {
   Logits logits(info[0]);
   const Sampling sampling = sampling_of(info[1].As<Napi::Object>());
-  const auto state = info[2].As<Napi::Object>();
-  const std::vector<int32_t> prompt = ints_of(state.Get("prompt"));
   TokenCounts counts;
-  counts.add_prompt(prompt.data(), static_cast<int>(prompt.size()));
-  for (const int32_t token : ints_of(state.Get("output"))) counts.add_output(token);
-  const auto position = static_cast<uint64_t>(state.Get("position").ToNumber().Int64Value());
   Scratch scratch;
   Draw draw;
-  draw_token({logits.values.data(), logits.n(), &sampling, &counts, position}, scratch, draw);
+  const Wanted wanted = wanted_of(info[2].As<Napi::Object>(), sampling, counts);
+  draw_token({logits.values.data(), logits.n(), wanted}, scratch, draw);
   return to_object(info.Env(), draw);
 }
 
-// (sampling): how many of a row's best logits decide.
-Napi::Value best_needed_by(const Info& info) {
-  const Sampling sampling = sampling_of(info[0].As<Napi::Object>());
-  return Napi::Number::New(info.Env(), best_needed(sampling));
-}
-
-// (logits, sampling, position): a draw that is given the best of the logits and nothing else.
-Napi::Value draw_of_best(const Info& info) {
-  const Logits logits(info[0]);
-  const Sampling sampling = sampling_of(info[1].As<Napi::Object>());
-  std::vector<TopValue> best(static_cast<size_t>(best_needed(sampling)));
-  Queue queue(nullptr);
-  reference_top_k(queue, {logits.values.data(), 1, logits.n(), best_needed(sampling), best.data()});
-  Scratch scratch;
-  Draw draw;
-  const auto position = static_cast<uint64_t>(int_at(info, 2));
-  draw_token({nullptr, logits.n(), &sampling, nullptr, position, best.data()}, scratch, draw);
-  return to_object(info.Env(), draw);
+// (table, logits, sampling, states): a draw for each state, all of the same logits, on the device
+// of a table as if the host could not read it. A state with `target` is a score of nTop.
+Napi::Value draw_remote(const Info& info) {
+  const auto device = open_table(info[0].ToString(), 1);
+  if (!device.ok()) return throw_status(info.Env(), device.status());
+  const Logits logits(info[1]);
+  const Sampling sampling = sampling_of(info[2].As<Napi::Object>());
+  const auto states = info[3].As<Napi::Array>();
+  const size_t n = states.Length();
+  std::vector<TokenCounts> counts(n);
+  std::vector<Wanted> wanted;
+  std::vector<float> values;
+  for (size_t i = 0; i < n; ++i) {
+    const auto state = states.Get(static_cast<uint32_t>(i)).As<Napi::Object>();
+    values.insert(values.end(), logits.values.begin(), logits.values.end());
+    wanted.push_back(wanted_of(state, sampling, counts[i]));
+  }
+  auto sampler = RemoteSampler::create(**device, static_cast<int>(n), logits.n());
+  if (!sampler.ok()) return throw_status(info.Env(), sampler.status());
+  std::vector<Draw> draws;
+  const Status status = (*sampler)->draw(**device, values.data(), wanted, draws);
+  if (!status.ok()) return throw_status(info.Env(), status);
+  auto list = Napi::Array::New(info.Env());
+  for (const Draw& draw : draws) list.Set(list.Length(), to_object(info.Env(), draw));
+  return list;
 }
 
 // (logits, sampling, n): the tokens at positions 0..n.
@@ -236,20 +258,10 @@ Napi::Value draw_many(const Info& info) {
   Draw draw;
   for (size_t i = 0; i < tokens.size(); ++i) {
     Logits logits = original;
-    draw_token({logits.values.data(), logits.n(), &sampling, &counts, i}, scratch, draw);
+    draw_token({logits.values.data(), logits.n(), {&sampling, &counts, i}}, scratch, draw);
     tokens[i] = draw.token;
   }
   return to_int32(info.Env(), tokens);
-}
-
-Napi::Value appraise_one(const Info& info) {
-  Logits logits(info[0]);
-  const Sampling sampling;
-  Scratch scratch;
-  Draw draw;
-  appraise({logits.values.data(), logits.n(), &sampling, nullptr, 0}, int_at(info, 1),
-           int_at(info, 2), scratch, draw);
-  return to_object(info.Env(), draw);
 }
 
 Napi::Value top_tokens(const Info& info) {
@@ -277,10 +289,8 @@ void register_engine(Napi::Env env, Napi::Object exports) {
   method(exports, "philox", philox_words);
   method(exports, "uniform", uniform_numbers);
   method(exports, "drawToken", draw_one);
-  method(exports, "bestNeeded", best_needed_by);
-  method(exports, "drawOfBest", draw_of_best);
+  method(exports, "drawRemote", draw_remote);
   method(exports, "drawTokens", draw_many);
-  method(exports, "appraise", appraise_one);
   method(exports, "selectTop", top_tokens);
   method(exports, "expOf", exponential);
 }

@@ -68,6 +68,7 @@ Status run(const LogitsRequest& request, std::vector<float>& logits) {
                 {request.tokens.data() + first, positions.data() + first, rows, &span, 1,
                  outputs.data(), rows},
                 **workspace));
+    TRY((*device)->finish());
     const float* out = (*workspace)->logits;
     logits.insert(logits.end(), out, out + static_cast<size_t>(rows) * config.vocab_size);
   }

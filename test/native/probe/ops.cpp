@@ -241,10 +241,9 @@ Napi::Value ops_sample(const Napi::CallbackInfo& info) {
       rows.push_back(read_sample_row(list.Get(i).As<Napi::Object>(), changes));
     const int n = static_cast<int>(rows.size());
     std::vector<SampledRow> out(rows.size());
-    device.ops().sample(device.queue(),
-                        {f.floats("x"), rows.data(), changes.data(),
-                         static_cast<int>(changes.size()), n,
-                         n ? static_cast<int>(f.length("x")) / n : 0, out.data()});
+    device.ops().sample(device.queue(), {f.floats("x"), rows.data(), changes.data(),
+                                         static_cast<int>(changes.size()), n,
+                                         n ? static_cast<int>(f.length("x")) / n : 0, out.data()});
     wait_for(device);
     auto* told = info[0].ToObject().Get("told").As<Napi::Float64Array>().Data();
     for (const SampledRow& row : out) {

@@ -106,13 +106,8 @@ class Block {
   bool step() {
     current_block = this;
     std::shuffle(order_.begin(), order_.end(), random_);
-    bool moved = false;
-    for (const size_t warp : order_) {
-      if (!fault_.empty()) break;
-      const bool left_out = random_() % k_left_out == 0;
-      moved |= left_out || run_warp(warp);
-    }
-    if (fault_.empty() && live_ > 0) moved |= open_barrier();
+    const bool moved = run_warps([this] { return random_() % k_left_out == 0; }) ||
+                       run_warps([] { return false; });
     if (!moved && fault_.empty() && live_ > 0) fault_ = "deadlock: " + describe_waiting();
     current_block = nullptr;
     return fault_.empty() && live_ > 0;
@@ -160,6 +155,17 @@ class Block {
     block->body_();
     --block->live_;
     block->stop_at(State::done, Place::here());
+  }
+
+  // Runs the warps that are not left out; true if any moved or the barrier opened.
+  template <class LeftOut>
+  bool run_warps(const LeftOut& left_out) {
+    bool moved = false;
+    for (const size_t warp : order_) {
+      if (!fault_.empty()) return true;
+      if (!left_out()) moved |= run_warp(warp);
+    }
+    return !fault_.empty() || live_ == 0 || open_barrier() || moved;
   }
 
   // Runs the lanes of a warp until all of them wait; true if any ran or a meeting was held.

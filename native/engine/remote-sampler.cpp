@@ -1,0 +1,141 @@
+#include "engine/remote-sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/random.h"
+
+namespace millrace {
+namespace {
+
+// Bias first; a token that penalties look at has its bias in the same change.
+void add_changes(const Wanted& wanted, SampleRow& row, std::vector<LogitChange>& changes) {
+  const Sampling& sampling = *wanted.sampling;
+  row.first_change = static_cast<int32_t>(changes.size());
+  if (needs_counts(sampling) && wanted.counts)
+    for (const TokenCount& count : wanted.counts->all())
+      changes.push_back({count.token, count.in_output, 0.0f});
+  const auto first = changes.begin() + row.first_change, last = changes.end();
+  std::vector<LogitChange> only_biased;
+  for (const auto& [token, amount] : sampling.logit_bias) {
+    const auto place = std::lower_bound(
+        first, last, token,
+        [](const LogitChange& change, int32_t sought) { return change.token < sought; });
+    if (place != last && place->token == token)
+      place->bias = amount;
+    else
+      only_biased.push_back({token, -1, amount});
+  }
+  changes.insert(changes.end(), only_biased.begin(), only_biased.end());
+  row.n_changes = static_cast<int32_t>(changes.size()) - row.first_change;
+}
+
+SampleRow row_of(const Wanted& wanted, std::vector<LogitChange>& changes) {
+  SampleRow row;
+  row.wants_sum = wanted.is_score || wanted.sampling->logprobs >= 0;
+  if (wanted.is_score) {
+    row.target = std::max(0, wanted.target);
+    return row;
+  }
+  const Sampling& sampling = *wanted.sampling;
+  row.uniform = uniform(sampling.seed, wanted.position);
+  row.inverse_temperature = inverse_temperature(sampling);
+  row.top_k = sampling.top_k;
+  row.top_p = sampling.top_p;
+  if (sampling.min_p > 0) row.least = std::log(sampling.min_p);
+  row.repetition_penalty = sampling.repetition_penalty;
+  row.presence_penalty = sampling.presence_penalty;
+  row.frequency_penalty = sampling.frequency_penalty;
+  add_changes(wanted, row, changes);
+  return row;
+}
+
+// The logarithm of the sum of exponentials.
+double log_sum(const SampledRow& row) {
+  return static_cast<double>(row.highest) +
+         std::log(std::ldexp(static_cast<double>(row.weight_sum), -k_weight_bits));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RemoteSampler>> RemoteSampler::create(Device& device, int max_rows,
+                                                             int vocab_size) {
+  const auto n = static_cast<size_t>(max_rows);
+  auto sampler = std::make_unique<RemoteSampler>();
+  sampler->vocab_size_ = vocab_size;
+  auto sampled = device.alloc(n * sizeof(SampledRow), "the tokens of a step");
+  TRY(sampled);
+  auto best = device.alloc(n * k_most_top * sizeof(TopValue), "the best logits of a step");
+  TRY(best);
+  sampler->sampled_ = *sampled;
+  sampler->best_ = *best;
+  sampler->host_sampled_.resize(n);
+  sampler->host_best_.resize(n * k_most_top);
+  return sampler;
+}
+
+size_t RemoteSampler::size_bytes() const { return sampled_.size_bytes() + best_.size_bytes(); }
+
+Status RemoteSampler::draw(Device& device, float* logits, const std::vector<Wanted>& rows,
+                           std::vector<Draw>& draws) {
+  const int n = static_cast<int>(rows.size());
+  draws.resize(rows.size());
+  if (n == 0) return device.finish();
+  asked_.clear();
+  changes_.clear();
+  int k = 0;
+  for (const Wanted& wanted : rows) {
+    asked_.push_back(row_of(wanted, changes_));
+    k = std::max(k, std::min(wanted.n_top, k_most_top));
+  }
+  const Ops& ops = device.ops();
+  auto* best = static_cast<TopValue*>(best_.data());
+  auto* sampled = static_cast<SampledRow*>(sampled_.data());
+  if (k > 0) ops.top_k(device.queue(), {logits, n, vocab_size_, k, best});  // before changes
+  ops.sample(device.queue(), {logits, asked_.data(), changes_.data(),
+                              static_cast<int>(changes_.size()), n, vocab_size_, sampled});
+  Status copied = device.copy_out(host_sampled_.data(), sampled, rows.size() * sizeof(SampledRow));
+  if (copied.ok() && k > 0)
+    copied = device.copy_out(host_best_.data(), best,
+                             rows.size() * static_cast<size_t>(k) * sizeof(TopValue));
+  TRY(device.finish());  // what went wrong first
+  TRY(copied);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Wanted& wanted = rows[i];
+    const SampledRow& found = host_sampled_[i];
+    Draw& draw = draws[i];
+    draw = {};
+    draw.token = wanted.is_score ? -1 : found.token;
+    if (!std::isfinite(found.highest) || found.token < 0) {
+      draw.status = not_finite();
+      continue;
+    }
+    if (!asked_[i].wants_sum) continue;
+    const double normalizer = log_sum(found);
+    if (!wanted.is_score || wanted.target >= 0)
+      draw.chosen = {found.token, logprob_of(found.value, normalizer)};
+    if (wanted.n_top > k_most_top) {
+      TRY(copy_top(device, logits, wanted, i, draw));
+      continue;
+    }
+    const TopValue* ranked = host_best_.data() + i * static_cast<size_t>(k);
+    for (int j = 0; j < wanted.n_top && ranked[j].index >= 0; ++j)
+      draw.top.push_back({ranked[j].index, logprob_of(ranked[j].value, normalizer)});
+  }
+  return {};
+}
+
+// A longer list than top_k gives, from the whole row.
+Status RemoteSampler::copy_top(Device& device, float* logits, const Wanted& wanted, size_t row,
+                               Draw& draw) {
+  const auto width = static_cast<size_t>(vocab_size_);
+  row_.resize(width);
+  TRY(device.copy_out(row_.data(), logits + row * width, width * sizeof(float)));
+  TRY(device.finish());
+  select_top(row_.data(), vocab_size_, wanted.n_top, kept_);
+  for (const Candidate& candidate : kept_)
+    draw.top.push_back({candidate.token, logprob_of(candidate.logit, log_sum(host_sampled_[row]))});
+  return {};
+}
+
+}  // namespace millrace

@@ -1,0 +1,40 @@
+#pragma once
+// Sampling for logits in memory that the host cannot read: the device draws (ops/sampling.h), and a
+// few bytes a row come over. The same chain as sampler.h; a token can differ from the host's where
+// a random number falls within the rounding of the sums. Threads: engine thread only.
+
+#include <memory>
+#include <vector>
+
+#include "engine/sampler.h"
+#include "ops/device.h"
+
+namespace millrace {
+
+class RemoteSampler {
+ public:
+  static Result<std::unique_ptr<RemoteSampler>> create(Device& device, int max_rows,
+                                                       int vocab_size);
+
+  // draws[i] becomes what was found about row i of logits [rows.size(), vocab_size], which are
+  // changed. Waits for the device; an error is its own.
+  Status draw(Device& device, float* logits, const std::vector<Wanted>& rows,
+              std::vector<Draw>& draws);
+
+  size_t size_bytes() const;  // on the device
+
+ private:
+  Status copy_top(Device& device, float* logits, const Wanted& wanted, size_t row, Draw& draw);
+
+  int vocab_size_ = 0;
+  Buffer sampled_;  // [max_rows] SampledRow
+  Buffer best_;     // [max_rows, k_most_top] TopValue
+  std::vector<SampledRow> host_sampled_;
+  std::vector<TopValue> host_best_;
+  std::vector<SampleRow> asked_;
+  std::vector<LogitChange> changes_;
+  std::vector<float> row_;  // one row, for longer lists than top_k gives
+  std::vector<Candidate> kept_;
+};
+
+}  // namespace millrace
