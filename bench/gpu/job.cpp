@@ -174,7 +174,14 @@ int main(int argc, char** argv) {
   std::printf("%s, %.1f GB, %.1f GB free\n", info.hardware.c_str(),
               static_cast<double>(info.memory_bytes) / 1e9,
               static_cast<double>(info.free_bytes) / 1e9);
-  Job job{**device, small, {}};
+  const auto open_without_graphs = [&] {
+    setenv("MILLRACE_CUDA_GRAPHS", "0", 1);
+    auto opened = open_plugin(*plugin, 0, 0);
+    unsetenv("MILLRACE_CUDA_GRAPHS");
+    must(opened.status());
+    return *opened;
+  };
+  Job job{**device, open_without_graphs, small, {}};
   if (!out.empty() && !job.report.open(out, info)) {
     std::fprintf(stderr, "gpu-job: cannot write %s\n", out.c_str());
     return 1;
@@ -182,7 +189,10 @@ int main(int argc, char** argv) {
   const auto wanted = [&](const char* part) {
     return parts.empty() || parts.find(part) != std::string::npos;
   };
-  if (wanted("checks")) check_operators(job);
+  if (wanted("checks")) {
+    check_operators(job);
+    check_steps(job);
+  }
   if (wanted("operators")) time_operators(job);
   if (wanted("models")) time_models(job);
   std::printf("%d failed\n", job.report.failures());

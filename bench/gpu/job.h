@@ -36,6 +36,8 @@ class Report {
 
 struct Job {
   Device& device;
+  // The same device once more, which starts its kernels one by one.
+  std::function<std::shared_ptr<Device>()> open_without_graphs;
   bool small;
   Report report;
 };
@@ -83,6 +85,7 @@ void must(const Status& status);
 double seconds_of(Device& device, const std::function<void()>& body);
 
 void check_operators(Job& job);
+void check_steps(Job& job);
 void time_operators(Job& job);
 void time_models(Job& job);
 

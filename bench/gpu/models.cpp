@@ -1,9 +1,9 @@
 // Whole models with random weights, made on the device from a shape: steps of decoding at a context
-// of 1,024 tokens, and prefill, through forward() as the engine calls it. A step ends as a greedy
-// one of the engine does, with the best logit of each row on the host; `forward_ms` leaves that
-// out.
+// of 1,024 tokens, and prefill, through forward() as the engine calls it. A step ends as one of the
+// engine does, with a token drawn for each row; `forward_ms` leaves that out.
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -127,6 +127,34 @@ struct Step {
   }
 };
 
+// Draws a token for each row of logits, at temperature 1 from all of the vocabulary.
+class Drawing {
+ public:
+  Drawing(Arena& arena, int batch, int width)
+      : device_(arena.device()), width_(width), rows_(static_cast<size_t>(batch)) {
+    found_.resize(rows_.size());
+    on_device_ = static_cast<SampledRow*>(arena.bytes(found_.size() * sizeof(SampledRow)));
+  }
+  // Waits for the device.
+  const std::vector<SampledRow>& draw(float* logits) {
+    for (SampleRow& row : rows_) row.uniform = std::fmod(0.618 * ++drawn_, 1.0);
+    const int n = static_cast<int>(rows_.size());
+    device_.ops().sample(device_.queue(),
+                         {logits, rows_.data(), nullptr, 0, n, width_, on_device_});
+    must(device_.copy_out(found_.data(), on_device_, found_.size() * sizeof(SampledRow)));
+    must(device_.finish());
+    return found_;
+  }
+
+ private:
+  Device& device_;
+  int width_;
+  int drawn_ = 0;
+  std::vector<SampleRow> rows_;
+  std::vector<SampledRow> found_;
+  SampledRow* on_device_;
+};
+
 struct Bench {
   Job& job;
   const Shape& shape;
@@ -145,9 +173,7 @@ struct Bench {
     must(workspace.status());
     fill(cache, batch, before, **workspace);
     const Step step(cache, batch, before, rows, shape.vocabulary);
-    std::vector<TopValue> best(static_cast<size_t>(batch));
-    const size_t best_bytes = best.size() * sizeof(TopValue);
-    auto* found = static_cast<TopValue*>(arena.bytes(best_bytes));
+    Drawing drawing(arena, batch, shape.vocabulary);
     const auto forward_once = [&] {
       must(forward(config, weights, device, cache.view, step.input(), **workspace));
       must(device.finish());
@@ -168,9 +194,8 @@ struct Bench {
       job.report.fail(name, "the same step gave other logits when it came again");
     const double forward_s = seconds_of(device, forward_once);
     const double step_s = seconds_of(device, [&] {
-      forward_once();
-      device.ops().top_k(device.queue(), {(*workspace)->logits, batch, shape.vocabulary, 1, found});
-      must(device.copy_out(best.data(), found, best_bytes));
+      must(forward(config, weights, device, cache.view, step.input(), **workspace));
+      drawing.draw((*workspace)->logits);
     });
     const double tokens = static_cast<double>(batch) * rows;
     const double cache_bytes = static_cast<double>(device.ops().kv_page_bytes(kv)) /
@@ -211,7 +236,70 @@ void time_model(Job& job, const Shape& shape, const std::vector<int>& batches, i
   if (prompts > 1) bench.run("prefill", prompts, 0, context);
 }
 
+// What each step of some sequences drew and its logits added up to, bit for bit. Each goes on with
+// its own tokens, past the ends of pages and of attention's ranges.
+struct Trace {
+  std::vector<int32_t> tokens;
+  std::vector<uint32_t> sums;
+  uint64_t graph_steps;
+};
+
+Trace run_forward(Device& device, const Shape& shape, int batch, int first, int n_steps) {
+  Arena arena(device);
+  WeightMaker make(arena);
+  const Config config = config_of(shape);
+  Weights weights;
+  make_weights(make, arena, shape, config, weights);
+  const KvShape kv{shape.layers, shape.kv_heads, shape.head_dim, 32, DType::f16};
+  const Cache cache = make_cache(arena, kv, batch, first + n_steps);
+  auto workspace = Workspace::create(config, device, batch, batch);
+  must(workspace.status());
+  Drawing drawing(arena, batch, shape.vocabulary);
+  const uint64_t before = device.info().graph_steps;
+  Trace trace{};
+  Step step(cache, batch, first, 1, shape.vocabulary);
+  for (int i = 0; i < n_steps; ++i) {
+    must(forward(config, weights, device, cache.view, step.input(), **workspace));
+    const auto& drawn = drawing.draw((*workspace)->logits);
+    uint32_t sum = 0;
+    for (const float logit :
+         arena.read((*workspace)->logits,
+                    static_cast<size_t>(batch) * static_cast<size_t>(shape.vocabulary)))
+      sum = sum * 31 + std::bit_cast<uint32_t>(logit);
+    trace.sums.push_back(sum);
+    for (int row = 0; row < batch; ++row) {
+      const auto at = static_cast<size_t>(row);
+      trace.tokens.push_back(drawn[at].token);
+      step.tokens[at] = drawn[at].token;
+      ++step.positions[at];
+      ++step.spans[at].first_position;
+    }
+  }
+  trace.graph_steps = device.info().graph_steps - before;
+  return trace;
+}
+
 }  // namespace
+
+// Steps go forward with graphs, whose parameters change from step to step, and without.
+void check_steps(Job& job) {
+  const Shape shape{"steps", "q8_0", DType::q8_0, DType::q6_k, 2, 256, 512, 4, 2, 64, 1000, true};
+  constexpr int k_batch = 3;
+  const int first = 120, n_steps = job.small ? 16 : 300;
+  const Trace with = run_forward(job.device, shape, k_batch, first, n_steps);
+  const auto plain = job.open_without_graphs();
+  const Trace without = run_forward(*plain, shape, k_batch, first, n_steps);
+  const char* name = "steps that go forward";
+  if (with.tokens != without.tokens || with.sums != without.sums)
+    job.report.fail(name, "other logits or tokens with graphs than without");
+  else if (without.graph_steps > 0)
+    job.report.fail(name, "a graph where graphs are off");
+  else if (with.graph_steps < static_cast<uint64_t>(n_steps) / 2)
+    job.report.fail(name, "too few graphs: " + std::to_string(with.graph_steps) + " of " +
+                              std::to_string(n_steps) + " steps");
+  else
+    job.report.add(name, {{"graph_steps", static_cast<double>(with.graph_steps)}});
+}
 
 void time_models(Job& job) {
   const auto bf16 = DType::bf16;

@@ -141,6 +141,26 @@ void time_top_k(Job& job, int n, int width, int k) {
                   {"GB_s", static_cast<double>(sizeof(float) * count) / seconds / 1e9}});
 }
 
+// Draws from whole rows, and from the best that have a share of 0.95.
+void time_sample(Job& job, int n, int width, float top_p) {
+  Arena arena(job.device);
+  const size_t count = static_cast<size_t>(n) * static_cast<size_t>(width);
+  float* x = arena.floats(normals(1, count, 3));
+  auto* out = static_cast<SampledRow*>(arena.bytes(sizeof(SampledRow) * static_cast<size_t>(n)));
+  std::vector<SampleRow> rows(static_cast<size_t>(n));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i].uniform = static_cast<double>(i) / n;
+    rows[i].top_p = top_p;
+  }
+  const Ops& ops = job.device.ops();
+  const double seconds = seconds_of(job.device, [&] {
+    ops.sample(job.device.queue(), {x, rows.data(), nullptr, 0, n, width, out});
+  });
+  job.report.add((top_p < 1 ? "sample top-p n=" : "sample n=") + std::to_string(n),
+                 {{"us", 1e6 * seconds},
+                  {"GB_s", static_cast<double>(sizeof(float) * count) / seconds / 1e9}});
+}
+
 }  // namespace
 
 void time_operators(Job& job) {
@@ -150,6 +170,7 @@ void time_operators(Job& job) {
     time_attention(job, 2, 140, 1);
     time_rows(job, 2);
     time_top_k(job, 2, 3000, 5);
+    time_sample(job, 2, 3000, 0.95f);
     return;
   }
   // Of Llama-3.1-8B.
@@ -171,6 +192,8 @@ void time_operators(Job& job) {
   for (const int n : {1, 64, 1024}) time_rows(job, n);
   for (const int k : {1, 40})
     for (const int n : {1, 64, 256}) time_top_k(job, n, 128256, k);
+  for (const float top_p : {1.0f, 0.95f})
+    for (const int n : {1, 64, 256}) time_sample(job, n, 128256, top_p);
 }
 
 }  // namespace millrace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "base/thread-pool.h"
 #include "ops/memory.h"
@@ -19,7 +20,14 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 // Reads tensors of one file for one device; keeps the first error, so that the list of tensors
 // below stays a list.
 class Loader {
+  // The free end of a buffer.
+  struct Room {
+    uint8_t* begin = nullptr;
+    size_t size_bytes = 0;
+  };
   static constexpr size_t k_block_bytes = size_t{32} << 20;
+  static constexpr size_t k_small_bytes = size_t{128} << 10;  // at most: a vector
+  static constexpr size_t k_small_block_bytes = size_t{2} << 20;
   static constexpr size_t k_alignment = 64;  // as Device::alloc
 
  public:
@@ -145,24 +153,25 @@ class Loader {
     return data;
   }
 
-  // From a shared block, so that small tensors lie in huge pages too.
+  // From a shared block, so that what is small lies in huge pages too. Vectors are written at once,
+  // so they have blocks of their own: a page that holds one would be there for the sake of it.
   void* alloc(size_t size_bytes, const std::string& name) {
     size_bytes = (size_bytes + k_alignment - 1) / k_alignment * k_alignment;
-    if (size_bytes > room_bytes_) {
-      const size_t block_bytes = std::max(size_bytes, k_block_bytes);
+    const bool is_small = size_bytes <= k_small_bytes;
+    Room& room = rooms_[is_small ? 1 : 0];
+    if (size_bytes > room.size_bytes) {
+      const size_t block_bytes =
+          std::max(size_bytes, is_small ? k_small_block_bytes : k_block_bytes);
       auto buffer = device_.alloc(block_bytes, name.c_str());
       if (!buffer.ok()) {
         fail(buffer.status());
         return nullptr;
       }
       buffers_.push_back(std::move(*buffer));
-      room_ = static_cast<uint8_t*>(buffers_.back().data());
-      room_bytes_ = block_bytes;
+      room = {static_cast<uint8_t*>(buffers_.back().data()), block_bytes};
     }
-    void* data = room_;
-    room_ += size_bytes;
-    room_bytes_ -= size_bytes;
-    return data;
+    room.size_bytes -= size_bytes;
+    return std::exchange(room.begin, room.begin + size_bytes);
   }
 
   void fail(Status status) {
@@ -174,8 +183,7 @@ class Loader {
   Status status_;
   std::vector<Buffer> buffers_;
   std::vector<const Matrix*> unpacked_;
-  uint8_t* room_ = nullptr;  // the free end of the last buffer
-  size_t room_bytes_ = 0;
+  Room rooms_[2];
   size_t packed_bytes_ = 0;
 };
 

@@ -84,7 +84,8 @@ class PluginDevice : public Device {
             ops_.name,
             pool_.size(),
             found.memory_bytes,
-            found.free_bytes};
+            found.free_bytes,
+            found.graph_steps};
   }
   const Ops& ops() const override { return ops_; }
   Queue& queue() override { return queue_; }

@@ -20,6 +20,7 @@ interface Row {
   error?: number
   us?: number
   tokens_s?: number
+  graph_steps?: number
 }
 
 describe.skipIf(!existsSync(job) || !existsSync(library))('the GPU job', () => {
@@ -35,6 +36,7 @@ describe.skipIf(!existsSync(job) || !existsSync(library))('the GPU job', () => {
     }
     expect(named('check').every(({ error }) => (error ?? 1) < 0.01)).toBe(true)
     expect(named('bits')).toHaveLength(21)
+    expect(named('steps that go forward')).toMatchObject([{ graph_steps: expect.any(Number) }])
     expect(named('attention').every(({ us }) => (us ?? 0) > 0)).toBe(true)
     expect(named('decode').every(({ tokens_s }) => (tokens_s ?? 0) > 0)).toBe(true)
     expect(named('prefill')).toHaveLength(2)

@@ -44,6 +44,7 @@ void info(void* device, PluginInfo* info) {
   std::snprintf(info->platform, sizeof info->platform, "%s", facts.platform.c_str());
   info->memory_bytes = facts.memory_bytes;
   info->free_bytes = stream_of(device).free_bytes();
+  info->graph_steps = stream_of(device).graph_steps();
 }
 
 void* alloc(void* device, size_t size_bytes) {

@@ -49,6 +49,7 @@ class Replay {
     return true;
   }
   void clear() { entries_.clear(); }
+  uint64_t started() const { return now_; }  // steps that went as a graph
 
  private:
   struct Entry {

@@ -288,6 +288,8 @@ void Stream::record(const Launch& launch, const void* params, size_t size_bytes)
   state_->recorded.add(launch, params, size_bytes);
 }
 
+uint64_t Stream::graph_steps() const { return state_->replay.started(); }
+
 void Stream::start() {
   State& state = *state_;
   if (state.error.ok()) state.copy_staged(*this);

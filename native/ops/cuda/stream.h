@@ -39,6 +39,7 @@ class Stream {
   DeviceFacts facts() const;
   size_t shared_bytes() const;     // that one block may have
   size_t free_bytes() const;       // as seen when asked
+  uint64_t graph_steps() const;    // that were started as one graph
   void* alloc(size_t size_bytes);  // zeroed, 256-byte aligned; null when refused
   void release(void* memory);
   // Copies in the stream's order, after what was recorded; both return when the host memory may be

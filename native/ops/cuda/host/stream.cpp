@@ -159,6 +159,8 @@ void Stream::record(const Launch& launch, const void* params, size_t size_bytes)
   state_->recorded.add(launch, params, size_bytes);
 }
 
+uint64_t Stream::graph_steps() const { return state_->replay.started(); }
+
 void Stream::start() {
   State& state = *state_;
   if (state.error.ok() && !state.replay.start(*this, state.recorded))
