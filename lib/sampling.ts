@@ -47,7 +47,9 @@ function biasMistake(value: unknown): string | undefined {
   const expected = 'an object from token ids to numbers from -1000 to 1000'
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return expected
   const fits = ([token, bias]: [string, unknown]) =>
-    /^\d{1,10}$/.test(token) && Number(token) <= maxInt && aNumber(-1000, 1000)(bias) === undefined
+    /^(0|[1-9]\d{0,9})$/.test(token) &&
+    Number(token) <= maxInt &&
+    aNumber(-1000, 1000)(bias) === undefined
   return Object.entries(value).every(fits) ? undefined : expected
 }
 

@@ -15,7 +15,7 @@ const row = (shape: string, type: string): Case => ({
   rounds: 5,
   repetitions: 1,
   drivers: ['millrace', 'node-llama-cpp'],
-  unit: 'ms to ready',
+  unit: 'ms to first token',
   better: 'lower',
 })
 

@@ -255,9 +255,9 @@ void check_rows(Checker& checker) {
   checker.check("sample", 0, [](Arena& arena) {
     constexpr int k_rows = 6, k_width = 50'000;
     const std::vector<LogitChange> changes = {{7, 2, 0.5f}, {49'999, -1, 9.0f}, {123, 0, 0.0f}};
-    std::vector<SampleRow> rows(k_rows);
+    std::vector<SampleQuery> rows(k_rows);
     for (int i = 0; i < k_rows; ++i) {
-      SampleRow& row = rows[static_cast<size_t>(i)];
+      SampleQuery& row = rows[static_cast<size_t>(i)];
       row.uniform = 0.16 * i;
       row.top_k = i == 1 ? 40 : i == 2 ? 20'000 : 0;
       row.top_p = i >= 2 && i < 4 ? 0.9f : 1.0f;
@@ -266,19 +266,20 @@ void check_rows(Checker& checker) {
     rows[4].n_changes = static_cast<int>(changes.size());
     rows[4].repetition_penalty = 1.2f;
     rows[5].target = 4321;
-    auto* out = static_cast<SampledRow*>(arena.bytes(sizeof(SampledRow) * k_rows));
+    auto* out = static_cast<SampleResult*>(arena.bytes(sizeof(SampleResult) * k_rows));
     Device& device = arena.device();
     device.ops().sample(device.queue(),
                         {arena.floats(normals(1, size_t{k_rows} * k_width, 3)), rows.data(),
                          changes.data(), static_cast<int>(changes.size()), k_rows, k_width, out});
     must(device.finish());
-    std::vector<SampledRow> found(k_rows);
-    must(device.copy_out(found.data(), out, sizeof(SampledRow) * k_rows));
+    std::vector<SampleResult> found(k_rows);
+    must(device.copy_out(found.data(), out, sizeof(SampleResult) * k_rows));
     std::vector<float> told;
-    for (const SampledRow& one : found) {
+    for (const SampleResult& one : found) {
       told.push_back(static_cast<float>(one.token));
       told.push_back(one.value);
-      told.push_back(std::log(static_cast<float>(one.weight_sum)));
+      for (int shift = 0; shift < 64; shift += 16)
+        told.push_back(static_cast<float>(one.weight_sum >> shift & 0xffff));
     }
     return told;
   });

@@ -175,9 +175,11 @@ int main(int argc, char** argv) {
               static_cast<double>(info.memory_bytes) / 1e9,
               static_cast<double>(info.free_bytes) / 1e9);
   const auto open_without_graphs = [&] {
+    const char* before = std::getenv("MILLRACE_CUDA_GRAPHS");
+    const std::string kept = before ? before : "1";
     setenv("MILLRACE_CUDA_GRAPHS", "0", 1);
     auto opened = open_plugin(*plugin, 0, 0);
-    unsetenv("MILLRACE_CUDA_GRAPHS");
+    setenv("MILLRACE_CUDA_GRAPHS", kept.c_str(), 1);
     must(opened.status());
     return *opened;
   };

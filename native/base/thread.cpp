@@ -5,7 +5,6 @@
 #endif
 #if defined(__linux__)
 #include <sys/resource.h>
-#include <unistd.h>
 #elif defined(__APPLE__)
 #include <pthread/qos.h>
 #endif
@@ -25,9 +24,10 @@ void name_this_thread(const char* name) {
 void begin_background_thread(const char* name) {
   name_this_thread(name);
 #if defined(__linux__)
-  // Linux keeps a nice value per thread, against POSIX: 10 is a tenth of a share.
+  // Linux keeps a nice value per thread, against POSIX, and 0 is the caller: 10 is a tenth of a
+  // share.
   constexpr int k_nice = 10;
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), k_nice);
+  setpriority(PRIO_PROCESS, 0, k_nice);
 #elif defined(__APPLE__)
   pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0);
 #endif

@@ -39,6 +39,13 @@ Status check_sampling(const Sampling& sampling, int vocab_size) {
     TRY(check_number("logitBias token", token, 0, vocab_size - 1));
     TRY(check_number("logitBias", amount, -k_huge, k_huge));
   }
+  std::vector<int32_t> biased;
+  for (const auto& [token, amount] : sampling.logit_bias) biased.push_back(token);
+  std::sort(biased.begin(), biased.end());
+  const auto twice = std::adjacent_find(biased.begin(), biased.end());
+  if (twice != biased.end())
+    return error(ErrorCode::invalid_argument,
+                 "Expected \"logitBias\" to name each token once but it names %d again", *twice);
   return {};
 }
 

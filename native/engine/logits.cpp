@@ -32,17 +32,27 @@ double block_terms(const float* logits, int n, float highest, float scale, float
 float largest(const float* logits, int n) {
   constexpr float k_lowest = -std::numeric_limits<float>::infinity();
   float lanes[k_lanes];
+  int unordered[k_lanes] = {};
   std::fill(lanes, lanes + k_lanes, k_lowest);
   int i = 0;
   for (; i + k_lanes <= n; i += k_lanes) {
     for (int lane = 0; lane < k_lanes; ++lane) {
-      lanes[lane] = logits[i + lane] > lanes[lane] ? logits[i + lane] : lanes[lane];
+      const float logit = logits[i + lane];
+      lanes[lane] = logit > lanes[lane] ? logit : lanes[lane];
+      unordered[lane] |= logit != logit ? 1 : 0;
     }
   }
   float best = k_lowest;
-  for (; i < n; ++i) best = logits[i] > best ? logits[i] : best;
-  for (const float lane : lanes) best = lane > best ? lane : best;
-  return best;
+  int any = 0;
+  for (; i < n; ++i) {
+    best = logits[i] > best ? logits[i] : best;
+    any |= logits[i] != logits[i] ? 1 : 0;
+  }
+  for (int lane = 0; lane < k_lanes; ++lane) {
+    best = lanes[lane] > best ? lanes[lane] : best;
+    any |= unordered[lane];
+  }
+  return any ? std::numeric_limits<float>::quiet_NaN() : best;
 }
 
 int32_t first_equal(const float* logits, int n, float highest) {

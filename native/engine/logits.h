@@ -18,7 +18,7 @@ inline bool ranks_before(const Candidate& a, const Candidate& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
 }
 
-float largest(const float* logits, int n);  // NaN is skipped; -inf if nothing is left
+float largest(const float* logits, int n);  // NaN where any logit is
 // The first token whose logit equals `highest`, as largest() gave it; -1 if none does.
 int32_t first_equal(const float* logits, int n, float highest);
 

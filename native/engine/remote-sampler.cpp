@@ -9,7 +9,7 @@ namespace millrace {
 namespace {
 
 // Bias first; a token that penalties look at has its bias in the same change.
-void add_changes(const Wanted& wanted, SampleRow& row, std::vector<LogitChange>& changes) {
+void add_changes(const Wanted& wanted, SampleQuery& row, std::vector<LogitChange>& changes) {
   const Sampling& sampling = *wanted.sampling;
   row.first_change = static_cast<int32_t>(changes.size());
   if (needs_counts(sampling) && wanted.counts)
@@ -30,8 +30,8 @@ void add_changes(const Wanted& wanted, SampleRow& row, std::vector<LogitChange>&
   row.n_changes = static_cast<int32_t>(changes.size()) - row.first_change;
 }
 
-SampleRow row_of(const Wanted& wanted, std::vector<LogitChange>& changes) {
-  SampleRow row;
+SampleQuery row_of(const Wanted& wanted, std::vector<LogitChange>& changes) {
+  SampleQuery row;
   row.wants_sum = wanted.is_score || wanted.sampling->logprobs >= 0;
   if (wanted.is_score) {
     row.target = std::max(0, wanted.target);
@@ -51,7 +51,7 @@ SampleRow row_of(const Wanted& wanted, std::vector<LogitChange>& changes) {
 }
 
 // The logarithm of the sum of exponentials.
-double log_sum(const SampledRow& row) {
+double log_sum(const SampleResult& row) {
   return static_cast<double>(row.highest) +
          std::log(std::ldexp(static_cast<double>(row.weight_sum), -k_weight_bits));
 }
@@ -63,7 +63,7 @@ Result<std::unique_ptr<RemoteSampler>> RemoteSampler::create(Device& device, int
   const auto n = static_cast<size_t>(max_rows);
   auto sampler = std::make_unique<RemoteSampler>();
   sampler->vocab_size_ = vocab_size;
-  auto sampled = device.alloc(n * sizeof(SampledRow), "the tokens of a step");
+  auto sampled = device.alloc(n * sizeof(SampleResult), "the tokens of a step");
   TRY(sampled);
   auto best = device.alloc(n * k_most_top * sizeof(TopValue), "the best logits of a step");
   TRY(best);
@@ -90,11 +90,11 @@ Status RemoteSampler::draw(Device& device, float* logits, const std::vector<Want
   }
   const Ops& ops = device.ops();
   auto* best = static_cast<TopValue*>(best_.data());
-  auto* sampled = static_cast<SampledRow*>(sampled_.data());
+  auto* sampled = static_cast<SampleResult*>(sampled_.data());
   if (k > 0) ops.top_k(device.queue(), {logits, n, vocab_size_, k, best});  // before changes
   ops.sample(device.queue(), {logits, asked_.data(), changes_.data(),
                               static_cast<int>(changes_.size()), n, vocab_size_, sampled});
-  Status copied = device.copy_out(host_sampled_.data(), sampled, rows.size() * sizeof(SampledRow));
+  Status copied = device.copy_out(host_sampled_.data(), sampled, rows.size() * sizeof(SampleResult));
   if (copied.ok() && k > 0)
     copied = device.copy_out(host_best_.data(), best,
                              rows.size() * static_cast<size_t>(k) * sizeof(TopValue));
@@ -102,7 +102,7 @@ Status RemoteSampler::draw(Device& device, float* logits, const std::vector<Want
   TRY(copied);
   for (size_t i = 0; i < rows.size(); ++i) {
     const Wanted& wanted = rows[i];
-    const SampledRow& found = host_sampled_[i];
+    const SampleResult& found = host_sampled_[i];
     Draw& draw = draws[i];
     draw = {};
     draw.token = wanted.is_score ? -1 : found.token;

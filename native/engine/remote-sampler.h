@@ -27,11 +27,11 @@ class RemoteSampler {
   Status copy_top(Device& device, float* logits, const Wanted& wanted, size_t row, Draw& draw);
 
   int vocab_size_ = 0;
-  Buffer sampled_;  // [max_rows] SampledRow
+  Buffer sampled_;  // [max_rows] SampleResult
   Buffer best_;     // [max_rows, k_most_top] TopValue
-  std::vector<SampledRow> host_sampled_;
+  std::vector<SampleResult> host_sampled_;
   std::vector<TopValue> host_best_;
-  std::vector<SampleRow> asked_;
+  std::vector<SampleQuery> asked_;
   std::vector<LogitChange> changes_;
   std::vector<float> row_;  // one row, for longer lists than top_k gives
   std::vector<Candidate> kept_;

@@ -67,9 +67,11 @@ Result<std::unique_ptr<Runner>> Runner::open_on(const std::shared_ptr<Device>& d
     runner->remote_ = std::move(*remote);
     runner->workspace_bytes_ += runner->remote_->size_bytes();
   }
-  auto size = size_cache(
-      config, device->ops(),
-      {options.cache_type, options.cache_tokens, options.max_sequences, device->info().free_bytes});
+  const size_t free_bytes = device->info().free_bytes;
+  const size_t promised_bytes = runner->weights_->bytes_to_pack();
+  auto size = size_cache(config, device->ops(),
+                         {options.cache_type, options.cache_tokens, options.max_sequences,
+                          free_bytes - std::min(free_bytes, promised_bytes)});
   TRY(size);
   runner->cache_size_ = *size;
   auto cache = device->alloc(size->size_bytes(), "the KV cache");

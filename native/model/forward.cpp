@@ -42,11 +42,11 @@ struct Pass {
   Stream s;
 };
 
-// A step without prompts reads each weight once and is as long as that takes, so it packs what it
-// meets; a step with prompts is waited for, and multiplies by what is there.
+// Many steps without prompts follow each other, so the first packs what it meets; the answer to a
+// prompt is waited for, and the prompt multiplied by what is there.
 Weight form_for(const Pass& pass, const Matrix& matrix) {
   const bool only_continues = pass.step.n == pass.step.n_spans;
-  if (only_continues) matrix.pack(pass.device.ops(), pass.device.queue().pool());
+  if (only_continues) matrix.pack_rest(pass.device.ops(), pass.device.queue().pool());
   return matrix.now();
 }
 

@@ -113,7 +113,7 @@ class Loader {
   void pack_later(Matrix& out, const std::string& name, const Weight& plain, size_t size_bytes) {
     void* room = alloc(size_bytes, name);
     if (!room) return;
-    out.set(plain, room);
+    out.set(plain, device_.ops(), room, size_bytes);
     unpacked_.push_back(&out);
     packed_bytes_ += size_bytes;
   }
@@ -260,11 +260,17 @@ Result<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const Model
   weights->file_ = std::move(file);
   weights->buffers_ = loader.take_buffers();
   weights->packed_bytes = loader.packed_bytes();
-  std::vector<const Matrix*> unpacked = loader.take_unpacked();
-  if (!unpacked.empty())
-    weights->packing_ = std::make_unique<PackLater>(
-        device.ops(), std::move(unpacked), [file = weights->file_] { file->release_pages(); });
+  weights->unpacked_ = loader.take_unpacked();
+  if (!weights->unpacked_.empty())
+    weights->packer_ = std::make_unique<Packer>(device.ops(), weights->unpacked_,
+                                                [file = weights->file_] { file->release_pages(); });
   return std::shared_ptr<const Weights>(std::move(weights));
+}
+
+size_t Weights::bytes_to_pack() const {
+  size_t size_bytes = 0;
+  for (const Matrix* matrix : unpacked_) size_bytes += matrix->bytes_to_pack();
+  return size_bytes;
 }
 
 }  // namespace millrace

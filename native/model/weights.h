@@ -1,7 +1,7 @@
 #pragma once
 // The tensors of one model as one operator table reads them, in the memory of its device: packed
 // copies, plain ones, or views of the file where the device shares the host's memory. There,
-// matrices are packed after loading (matrix.h).
+// matrices are packed after loading.
 // Invariant: shapes agree with the Config; nothing points into memory this object does not keep
 // alive. Threads: made by a job thread, then, apart from what Matrix does, immutable and shared by
 // every engine with the same table.
@@ -13,6 +13,7 @@
 #include "model/config.h"
 #include "model/matrix.h"
 #include "model/model-file.h"
+#include "model/packer.h"
 #include "ops/device.h"
 
 namespace millrace {
@@ -46,11 +47,13 @@ class Weights {
   const float* inv_freq = nullptr;  // [rotary / 2], of Config::rope
   std::vector<Layer> layers;
   size_t packed_bytes = 0;  // memory held beside the file, packed or still to be
+  size_t bytes_to_pack() const;  // of those; memory that the system has still to supply
 
  private:
   std::shared_ptr<const ModelFile> file_;
   std::vector<Buffer> buffers_;
-  std::unique_ptr<PackLater> packing_;  // ends before the memory that it reads and writes
+  std::vector<const Matrix*> unpacked_;  // when it was loaded
+  std::unique_ptr<Packer> packer_;       // ends before the memory that it reads and writes
 };
 
 }  // namespace millrace

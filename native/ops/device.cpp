@@ -7,7 +7,7 @@
 
 #include "ops/memory.h"
 
-#if defined(__linux__)
+#if defined(__linux__) || defined(__APPLE__)
 #include <sys/mman.h>
 #endif
 
@@ -19,15 +19,17 @@ constexpr size_t k_huge_page = size_t{2} << 20;
 
 std::atomic<int> allocations_left{-1};  // fail_alloc_after
 
-#if defined(__linux__)
-// Whole huge pages, zeroed by the kernel when first touched.
+#if defined(__linux__) || defined(__APPLE__)
+// Whole huge pages where there are any, zeroed by the kernel when first touched.
 std::shared_ptr<void> map_pages(size_t size_bytes) {
   const size_t mapped = (size_bytes + k_huge_page - 1) / k_huge_page * k_huge_page + k_huge_page;
   void* base = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED) return nullptr;
   const auto start =
       (reinterpret_cast<uintptr_t>(base) + k_huge_page - 1) / k_huge_page * k_huge_page;
+#if defined(__linux__)
   madvise(reinterpret_cast<void*>(start), mapped - k_huge_page, MADV_HUGEPAGE);
+#endif
   return {reinterpret_cast<void*>(start), [base, mapped](void*) { munmap(base, mapped); }};
 }
 #endif
@@ -60,7 +62,7 @@ void fail_alloc_after(int n) { allocations_left.store(n, std::memory_order_relax
 std::shared_ptr<void> host_memory(size_t size_bytes) {
   if (size_bytes == 0) size_bytes = k_alignment;
   if (size_bytes > std::numeric_limits<size_t>::max() / 2 || allocation_refused()) return nullptr;
-#if defined(__linux__)
+#if defined(__linux__) || defined(__APPLE__)
   if (size_bytes >= k_huge_page) return map_pages(size_bytes);
 #endif
   return heap_block(size_bytes);

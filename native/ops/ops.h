@@ -188,9 +188,10 @@ struct Ops {
   // "reference", "avx2", "avx-vnni", "avx512", "amx", "neon", "neon-i8mm" or "cuda".
   const char* name;
 
-  // Bytes of the packed form of a weight, or 0 when this table reads the plain form.
+  // Bytes of the packed form of a weight; 0 when this table has none and reads the plain form. The
+  // tables of the CPU read both, to the same bits.
   size_t (*packed_bytes)(DType dtype, int rows, int cols);
-  // Writes the packed form of rows [first_row, first_row + n_rows) of a plain weight, so that
+  // By any thread. Writes the packed form of rows [first_row, first_row + n_rows) of a plain weight, so that
   // callers may split the work; first_row is a multiple of pack_rows.
   void (*pack)(const Weight& plain, void* packed, int first_row, int n_rows);
   int pack_rows;

@@ -65,7 +65,7 @@ constexpr uint64_t plugin_layout() {
        {sizeof(PluginInfo), sizeof(Weight), sizeof(KvShape), sizeof(EmbedArgs), sizeof(NormArgs),
         sizeof(MatmulArgs), sizeof(RopeArgs), sizeof(StoreArgs), sizeof(AttentionArgs),
         sizeof(GateArgs), sizeof(AddArgs), sizeof(GatherArgs), sizeof(TopKArgs), sizeof(SampleArgs),
-        sizeof(SampleRow), sizeof(LogitChange), sizeof(SampledRow), std::size(k_dtypes)})
+        sizeof(SampleQuery), sizeof(LogitChange), sizeof(SampleResult), std::size(k_dtypes)})
     hash = (hash ^ size) * 1099511628211u;
   return hash;
 }

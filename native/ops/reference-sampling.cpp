@@ -33,7 +33,7 @@ struct Ranked {
   }
 };
 
-void cut(const SampleRow& row, Ranked& ranked) {
+void cut(const SampleQuery& row, Ranked& ranked) {
   std::vector<uint64_t>& keys = ranked.keys;
   if (row.top_k > 0 && static_cast<size_t>(row.top_k) < keys.size())
     keys.resize(static_cast<size_t>(row.top_k));
@@ -50,7 +50,7 @@ void cut(const SampleRow& row, Ranked& ranked) {
   });
 }
 
-int32_t draw(const SampleRow& row, Ranked ranked) {
+int32_t draw(const SampleQuery& row, Ranked ranked) {
   if (!is_finite(ranked.highest)) return -1;
   if (row.inverse_temperature == 0) return index_of_key(ranked.keys[0]);
   cut(row, ranked);
@@ -65,9 +65,9 @@ int32_t draw(const SampleRow& row, Ranked ranked) {
   return -1;
 }
 
-SampledRow sample_row(const SampleRow& row, const LogitChange* changes, float* values, int width) {
+SampleResult sample_row(const SampleQuery& row, const LogitChange* changes, float* values, int width) {
   const Ranked before(values, width);
-  SampledRow out{0, row.target, 0.0f, before.highest};
+  SampleResult out{0, row.target, 0.0f, before.highest};
   if (row.wants_sum && is_finite(before.highest)) out.weight_sum = before.sum(1.0f);
   if (row.target >= 0) {
     out.value = values[row.target];

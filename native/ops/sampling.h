@@ -24,7 +24,7 @@ struct LogitChange {
   float bias;
 };
 
-struct SampleRow {
+struct SampleQuery {
   double uniform = 0;             // 0 <= u < 1
   float inverse_temperature = 1;  // 0: the likeliest token, whatever else is asked
   float top_p = 1;                // 1: all
@@ -36,7 +36,7 @@ struct SampleRow {
   int32_t wants_sum = 0;
 };
 
-struct SampledRow {
+struct SampleResult {
   // Of the values before changes at temperature 1; 0: not asked for, or `highest` is not finite.
   uint64_t weight_sum;
   int32_t token;  // drawn, or target; -1: nothing is drawn where the highest value is not finite
@@ -46,12 +46,12 @@ struct SampledRow {
 
 struct SampleArgs {
   float* values;               // [n, width], changed where rows ask for it
-  const SampleRow* rows;       // [n], host
+  const SampleQuery* rows;       // [n], host
   const LogitChange* changes;  // [n_changes], host
   int n_changes;
   int n;
   int width;        // at most k_most_width
-  SampledRow* out;  // [n]
+  SampleResult* out;  // [n]
 };
 
 constexpr int k_weight_bits = 44;
@@ -81,7 +81,7 @@ constexpr uint64_t weight_of(float value, float highest, float inverse_temperatu
   return static_cast<uint64_t>(weight * static_cast<float>(uint64_t{1} << k_weight_bits));
 }
 
-constexpr float changed(float value, const LogitChange& change, const SampleRow& row) {
+constexpr float changed(float value, const LogitChange& change, const SampleQuery& row) {
   value += change.bias;
   if (change.in_output < 0) return value;
   value = value > 0 ? value / row.repetition_penalty : value * row.repetition_penalty;

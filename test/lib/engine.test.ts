@@ -1,9 +1,22 @@
+import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Engine, type GenerateRequest, MillraceError, Model, type Piece } from '../../lib/index.js'
-import { hasShared } from '../support/shared.js'
+import { hasShared, unpackedPath } from '../support/shared.js'
 import { codeOf, delay, millrace, small, storyPath, withTemplate } from '../support/story.js'
 
 const prompt = 'Once upon a time'
+
+/** Of a mapped file, how much counts as this process's memory. */
+function residentShare(path: string): number {
+  const smaps = readFileSync('/proc/self/smaps', 'utf8')
+  const own = smaps.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m).filter((text) => text.includes(path))
+  const sum = (field: string) =>
+    own.reduce(
+      (total, text) => total + Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)?.[1]),
+      0,
+    )
+  return sum('Rss') / sum('Size')
+}
 
 describe.skipIf(!hasShared)('an engine', () => {
   let engine: Engine
@@ -34,6 +47,18 @@ describe.skipIf(!hasShared)('an engine', () => {
     expect(body).toThrow(TypeError)
     expect(body).toThrow(message)
   })
+
+  it.skipIf(process.platform !== 'linux')(
+    'gives the file’s pages back once it has packed',
+    async () => {
+      const path = unpackedPath('golden/real/stories260K.F32.gguf.gz')
+      await using model = await Model.open(path)
+      await using engine = await Engine.open(model, { ...small, device: 'cpu' })
+      if (engine.stats().ops === 'reference') return // reads the file's own form
+      await engine.generate({ prompt, maxTokens: 4 })
+      await expect.poll(() => residentShare(path), { timeout: 10_000 }).toBeLessThan(0.5)
+    },
+  )
 
   it.each(['tools', 'toolChoice', 'schema', 'grammar', 'regex', 'adapter'])(
     'refuses %s with code unsupported',

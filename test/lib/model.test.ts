@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -59,24 +59,6 @@ describe.skipIf(!hasShared)('a model', () => {
     expect(seen).toEqual([...seen].sort((a, b) => a - b))
     expect(seen.length).toBeGreaterThan(1)
     expect(seen.at(-1)).toBe(1)
-  })
-
-  it('tells how far reading has come where the file is not mapped', async () => {
-    const path = join(mkdtempSync(join(tmpdir(), 'millrace-')), 'long.gguf')
-    writeFileSync(path, 'GGUF')
-    truncateSync(path, 100 << 20)
-    const seen: number[] = []
-    const onProgress = (fraction: number) => seen.push(fraction)
-    expect(await codeOf(() => Model.open(path, { useMmap: false, onProgress }))).toBe('bad-file')
-    expect(seen.length).toBeGreaterThan(4)
-    expect(seen).toEqual([...new Set(seen)].sort((a, b) => a - b))
-    const controller = new AbortController()
-    const opening = Model.open(path, {
-      useMmap: false,
-      signal: controller.signal,
-      onProgress: () => controller.abort(),
-    })
-    expect(await codeOf(() => opening)).toBe('aborted')
   })
 
   it('gives up for a signal', async () => {

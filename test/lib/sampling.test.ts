@@ -17,6 +17,7 @@ describe('sampling options', () => {
     ['frequencyPenalty', Number.POSITIVE_INFINITY],
     ['logprobs', 21],
     ['logitBias', { '-1': 1 }],
+    ['logitBias', { 7: 1, '07': 1 }],
     ['logitBias', { 5: 'x' }],
     ['logitBias', [1]],
   ])('refuse %s: %j', (name, value) => {

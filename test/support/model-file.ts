@@ -26,6 +26,12 @@ export const reader = probe<{
     mapped: boolean,
     vocabularyOnly: boolean,
   ): FileShown & { checksum: number; sizeBytes: number }
+  /** Stops at that look at whether to go on, from 0 on. */
+  openUntil(
+    path: string,
+    mapped: boolean,
+    looks: number,
+  ): { code: string; message: string; progress: Float32Array }
   getMetadata(bytes: Uint8Array, getter: string, key: string): unknown
   failFilesWith(fault: 'none' | 'open' | 'map' | 'read' | 'shortRead' | 'memory'): void
 }>()

@@ -35,7 +35,7 @@ export interface AttentionCall extends Where {
 }
 
 /** What is asked of one row of logits, as native/ops/sampling.h names it. */
-export interface SampleRow {
+export interface SampleQuery {
   uniform?: number
   inverseTemperature?: number
   topK?: number
@@ -104,7 +104,7 @@ export const ops = probe<{
     call: Where & { x: Float32Array; indices: Int32Array; values: Float32Array; k: number },
   ): void
   /** told: token, value, highest and weight sum of each row. */
-  opsSample(call: Where & { x: Float32Array; rows: SampleRow[]; told: Float64Array }): void
+  opsSample(call: Where & { x: Float32Array; rows: SampleQuery[]; told: Float64Array }): void
   opsGather(
     call: Where & { x: Float32Array; rows: Int32Array; dim: number; out: Float32Array },
   ): void

@@ -253,7 +253,7 @@ __device__ __forceinline__ int walk(Shared& shared, const Row& row, double unifo
   return begin;
 }
 
-__device__ __forceinline__ int draw(Shared& shared, Row& row, const SampleRow& asked) {
+__device__ __forceinline__ int draw(Shared& shared, Row& row, const SampleQuery& asked) {
   const uint64_t best = best_of(row, shared.parts);
   row.highest = value_of_key(best);
   if (!is_finite(row.highest)) return -1;
@@ -273,10 +273,10 @@ __global__ void __launch_bounds__(k_threads) sample_kernel(const __grid_constant
   auto& shared = *reinterpret_cast<Shared*>(shared_memory());
   const int thread = static_cast<int>(threadIdx.x), block = static_cast<int>(blockIdx.x);
   const SampleArgs& args = params.args;
-  const SampleRow asked = args.rows[block];
+  const SampleQuery asked = args.rows[block];
   Row row{args.values + static_cast<int64_t>(block) * args.width, args.width};
 
-  SampledRow out{0, asked.target, 0.0f, 0.0f};
+  SampleResult out{0, asked.target, 0.0f, 0.0f};
   out.highest = row.highest = value_of_key(best_of(row, shared.parts));
   if (asked.wants_sum && is_finite(row.highest)) out.weight_sum = weight_of_kept(row, shared.parts);
   if (asked.target >= 0) {
@@ -309,7 +309,7 @@ void sample(Stream& stream, const SampleArgs& args) {
                              "Expected rows of at most %d but found %d", k_most_width, args.width));
   Params params{args, nullptr};
   const size_t n = static_cast<size_t>(args.n), n_changes = static_cast<size_t>(args.n_changes);
-  params.args.rows = static_cast<const SampleRow*>(stream.stage(args.rows, n * sizeof(SampleRow)));
+  params.args.rows = static_cast<const SampleQuery*>(stream.stage(args.rows, n * sizeof(SampleQuery)));
   if (!params.args.rows) return;
   if (n_changes > 0) {
     const void* changes = stream.stage(args.changes, n_changes * sizeof(LogitChange));

@@ -13,7 +13,7 @@ namespace millrace::cuda {
 
 class Stream;
 
-inline int divide_up(int64_t n, int by) { return static_cast<int>((n + by - 1) / by); }
+constexpr int divide_up(int64_t n, int by) { return static_cast<int>((n + by - 1) / by); }
 
 constexpr int k_lines = 16;   // of a tile: a query head of one token is a line
 constexpr int k_range = 128;  // positions whose softmax is summed apart

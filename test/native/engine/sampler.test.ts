@@ -52,7 +52,7 @@ interface Sampler {
   name: string
   drawToken: DrawToken
   /** At positions 0 to n. */
-  drawTokens: (logits: Float32Array, sampling: Sampling, n: number) => ArrayLike<number>
+  drawTokens: (logits: Float32Array, sampling: Sampling, n: number) => Int32Array | number[]
   /** Draws that tell distributions apart, and cases, in a time one waits for. */
   enough: number
   cases: number
@@ -335,6 +335,11 @@ describe.each(samplers)('log-probabilities on $name', ({ drawToken }) => {
     expect(drawToken(logits, {}, { position: 0 }).code).toBe('bad-file')
     expect(drawToken(logits, { temperature: 0 }, { position: 0 }).code).toBe('bad-file')
     expect(drawToken(logits, {}, { target: 3, nTop: 1 }).code).toBe('bad-file')
+    const among = logitsOf(8, 100)
+    among[41] = value
+    for (const sampling of [{}, { temperature: 0 }, { topK: 5 }, { topP: 0.5 }, { logprobs: 2 }])
+      expect(drawToken(among, sampling, { position: 0 }).code).toBe('bad-file')
+    expect(drawToken(among, {}, { target: 3, nTop: 1 }).code).toBe('bad-file')
   })
 })
 

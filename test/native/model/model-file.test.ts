@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, truncateSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
@@ -22,6 +22,43 @@ describe('opening a file', () => {
     withFolder((write) => {
       const path = write('short.gguf', sampleFile().subarray(0, 100))
       expect(() => open(path)).toThrow(coded('bad-file', path))
+    })
+  })
+})
+
+describe('a long opening', () => {
+  const mib = 1 << 20
+
+  test('tells how far reading has come, up to all of it', () => {
+    withFolder((write) => {
+      const path = write('long.gguf', 'GGUF')
+      truncateSync(path, 100 * mib)
+      const { code, progress } = reader.openUntil(path, false, -1)
+      expect(code).toBe('bad-file')
+      expect(progress.length).toBeGreaterThan(4)
+      expect([...progress]).toEqual([...new Set(progress)].sort((a, b) => a - b))
+      expect(progress.at(-1)).toBe(1)
+      expect([...reader.openUntil(path, true, -1).progress]).toEqual([1])
+    })
+  })
+
+  test('ends where nobody wants it any more', () => {
+    withFolder((write) => {
+      const path = write('long.gguf', 'GGUF')
+      truncateSync(path, 100 * mib)
+      const { code, message, progress } = reader.openUntil(path, false, 2)
+      expect(code).toBe('aborted')
+      expect(message).toMatch(/was aborted after \d+ of 104857600 bytes/)
+      expect(progress).toHaveLength(2)
+    })
+  })
+
+  test('of a split model gives each file its part', () => {
+    withFolder((write) => {
+      const path = write('long-00001-of-00003.gguf', 'GGUF')
+      truncateSync(path, 20 * mib)
+      const { progress } = reader.openUntil(path, false, -1)
+      expect(progress.at(-1)).toBe(0.25)
     })
   })
 })

@@ -98,6 +98,22 @@ Napi::Value open(const Napi::CallbackInfo& info) {
   return out;
 }
 
+// openUntil(path, mapped, looks): opens the file and says at which look at `cancelled`, from 0 on, to
+// stop; { code, message, progress }.
+Napi::Value open_until(const Napi::CallbackInfo& info) {
+  int looks = info[2].ToNumber();
+  std::vector<float> progress;
+  OpenHooks hooks;
+  hooks.progress = [&](double fraction) { progress.push_back(static_cast<float>(fraction)); };
+  hooks.cancelled = [&] { return looks-- == 0; };
+  const auto file = open_model_file(info[0].ToString(), info[1].ToBoolean(), false, hooks);
+  auto out = Napi::Object::New(info.Env());
+  out.Set("code", ::millrace::name_of(file.status().code()));
+  out.Set("message", file.status().message());
+  out.Set("progress", to_array(info.Env(), std::span<const float>(progress)));
+  return out;
+}
+
 template <class T, class Convert>
 Napi::Value value_or_throw(Napi::Env env, const Result<T>& result, Convert&& convert) {
   if (!result.ok()) return throw_status(env, result.status());
@@ -151,6 +167,7 @@ Napi::Value fail_files(const Napi::CallbackInfo& info) {
 void register_gguf(Napi::Env env, Napi::Object exports) {
   exports.Set("parseGguf", Napi::Function::New(env, parse));
   exports.Set("openModelFile", Napi::Function::New(env, open));
+  exports.Set("openUntil", Napi::Function::New(env, open_until));
   exports.Set("getMetadata", Napi::Function::New(env, get_metadata));
   exports.Set("failFilesWith", Napi::Function::New(env, fail_files));
 }

@@ -4,8 +4,10 @@
 
 #include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "devices.h"
+#include "model/packer.h"
 #include "ops/memory.h"
 #include "probe.h"
 
@@ -16,6 +18,7 @@ struct Sample {
   std::shared_ptr<Device> device;
   Weight plain;
   std::shared_ptr<void> room;
+  size_t room_bytes = 0;
 
   std::vector<float> multiply(const Weight& weight) const {
     std::vector<float> x(static_cast<size_t>(weight.cols));
@@ -36,7 +39,8 @@ Result<Sample> read_sample(const Napi::CallbackInfo& info) {
   const int rows = info[2].ToNumber(), cols = info[3].ToNumber();
   sample.plain = {DType::q8_0, Weight::Layout::plain,        rows,
                   cols,        row_bytes(DType::q8_0, cols), info[1].As<Napi::Uint8Array>().Data()};
-  sample.room = host_memory(sample.device->ops().packed_bytes(DType::q8_0, rows, cols));
+  sample.room_bytes = sample.device->ops().packed_bytes(DType::q8_0, rows, cols);
+  sample.room = host_memory(sample.room_bytes);
   return sample;
 }
 
@@ -48,12 +52,12 @@ Napi::Value pack_later(const Napi::CallbackInfo& info) {
   const std::string by = info[4].ToString();
   const Ops& ops = sample->device->ops();
   Matrix matrix;
-  matrix.set(sample->plain, sample->room.get());
+  matrix.set(sample->plain, ops, sample->room.get(), sample->room_bytes);
   const std::vector<float> expected = sample->multiply(matrix.now());
-  std::unique_ptr<PackLater> later;
+  std::unique_ptr<Packer> packer;
   if (by != "pool")
-    later = std::make_unique<PackLater>(ops, std::vector<const Matrix*>{&matrix}, nullptr);
-  if (by != "thread") matrix.pack(ops, sample->device->queue().pool());
+    packer = std::make_unique<Packer>(ops, std::vector<const Matrix*>{&matrix}, nullptr);
+  if (by != "thread") matrix.pack_rest(ops, sample->device->queue().pool());
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   int count = 0;
   for (;;) {
@@ -68,17 +72,17 @@ Napi::Value pack_later(const Napi::CallbackInfo& info) {
   }
 }
 
-// isLeftUnpacked(table, weight, rows, cols): whether the end of a PackLater that has only begun
+// isLeftUnpacked(table, weight, rows, cols): whether the end of a Packer that has only begun
 // leaves the matrix as it is.
 Napi::Value is_left_unpacked(const Napi::CallbackInfo& info) {
   const auto sample = read_sample(info);
   if (!sample.ok()) return throw_status(info.Env(), sample.status());
+  const Ops& ops = sample->device->ops();
   Matrix matrix;
-  matrix.set(sample->plain, sample->room.get());
-  auto later = std::make_unique<PackLater>(sample->device->ops(),
-                                           std::vector<const Matrix*>{&matrix}, nullptr);
-  while (matrix.is_to_be_packed()) std::this_thread::yield();
-  later.reset();
+  matrix.set(sample->plain, ops, sample->room.get(), sample->room_bytes);
+  auto packer = std::make_unique<Packer>(ops, std::vector<const Matrix*>{&matrix}, nullptr);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  packer.reset();
   return Napi::Boolean::New(info.Env(), matrix.now().layout == Weight::Layout::plain);
 }
 

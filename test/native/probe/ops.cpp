@@ -199,7 +199,7 @@ Napi::Value ops_top_k(const Napi::CallbackInfo& info) {
   });
 }
 
-SampleRow read_sample_row(const Napi::Object& object, std::vector<LogitChange>& changes) {
+SampleQuery read_sample_row(const Napi::Object& object, std::vector<LogitChange>& changes) {
   const auto number = [](const Napi::Object& from, const char* key, double fallback) {
     const Napi::Value value = from.Get(key);
     return value.IsUndefined() ? fallback : value.ToNumber().DoubleValue();
@@ -207,7 +207,7 @@ SampleRow read_sample_row(const Napi::Object& object, std::vector<LogitChange>& 
   const auto real = [&](const char* key, double fallback) {
     return static_cast<float>(number(object, key, fallback));
   };
-  SampleRow row;
+  SampleQuery row;
   row.uniform = number(object, "uniform", 0);
   row.inverse_temperature = real("inverseTemperature", 1);
   row.top_p = real("topP", 1);
@@ -235,18 +235,18 @@ SampleRow read_sample_row(const Napi::Object& object, std::vector<LogitChange>& 
 Napi::Value ops_sample(const Napi::CallbackInfo& info) {
   return on_device(info, [&](Device& device, const Fields& f) {
     std::vector<LogitChange> changes;
-    std::vector<SampleRow> rows;
+    std::vector<SampleQuery> rows;
     const Napi::Array list = f.array("rows");
     for (uint32_t i = 0; i < list.Length(); ++i)
       rows.push_back(read_sample_row(list.Get(i).As<Napi::Object>(), changes));
     const int n = static_cast<int>(rows.size());
-    std::vector<SampledRow> out(rows.size());
+    std::vector<SampleResult> out(rows.size());
     device.ops().sample(device.queue(), {f.floats("x"), rows.data(), changes.data(),
                                          static_cast<int>(changes.size()), n,
                                          n ? static_cast<int>(f.length("x")) / n : 0, out.data()});
     wait_for(device);
     auto* told = info[0].ToObject().Get("told").As<Napi::Float64Array>().Data();
-    for (const SampledRow& row : out) {
+    for (const SampleResult& row : out) {
       *told++ = row.token;
       *told++ = static_cast<double>(row.value);
       *told++ = static_cast<double>(row.highest);

@@ -69,7 +69,7 @@ T shuffle_xor(T value, int mask, const Where& where = Where::here()) {
   return shuffle(value, simt::lane() ^ mask, where);
 }
 
-// One more visitor of a counter in global memory; the count before.
+// One more visitor of a counter; the count before.
 inline unsigned count_visit(unsigned* counter) {
   return std::atomic_ref(*counter).fetch_add(1, std::memory_order_acq_rel);
 }
