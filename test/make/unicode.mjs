@@ -68,7 +68,7 @@ namespace {
 
 // First code point << 8 | category; each range ends where the next begins.
 constexpr uint32_t k_categories[] = {
-${lines(categories().map(hex), 10)}
+${lines(categories().map(hex), 8)}
 };
 
 constexpr uint32_t k_whitespace[] = {
