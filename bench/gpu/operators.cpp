@@ -146,7 +146,8 @@ void time_sample(Job& job, int n, int width, float top_p) {
   Arena arena(job.device);
   const size_t count = static_cast<size_t>(n) * static_cast<size_t>(width);
   float* x = arena.floats(normals(1, count, 3));
-  auto* out = static_cast<SampleResult*>(arena.bytes(sizeof(SampleResult) * static_cast<size_t>(n)));
+  auto* out =
+      static_cast<SampleResult*>(arena.bytes(sizeof(SampleResult) * static_cast<size_t>(n)));
   std::vector<SampleQuery> rows(static_cast<size_t>(n));
   for (size_t i = 0; i < rows.size(); ++i) {
     rows[i].uniform = static_cast<double>(i) / n;

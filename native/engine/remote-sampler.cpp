@@ -94,7 +94,8 @@ Status RemoteSampler::draw(Device& device, float* logits, const std::vector<Want
   if (k > 0) ops.top_k(device.queue(), {logits, n, vocab_size_, k, best});  // before changes
   ops.sample(device.queue(), {logits, asked_.data(), changes_.data(),
                               static_cast<int>(changes_.size()), n, vocab_size_, sampled});
-  Status copied = device.copy_out(host_sampled_.data(), sampled, rows.size() * sizeof(SampleResult));
+  Status copied =
+      device.copy_out(host_sampled_.data(), sampled, rows.size() * sizeof(SampleResult));
   if (copied.ok() && k > 0)
     copied = device.copy_out(host_best_.data(), best,
                              rows.size() * static_cast<size_t>(k) * sizeof(TopValue));

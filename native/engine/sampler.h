@@ -1,7 +1,7 @@
 #pragma once
 // From a row of logits to a token: a chain of steps, each a row of one table. What a row yields is
-// a function of its logits, the request and the position alone. Threads: draw_token on pool workers,
-// one Scratch each; the rest on the engine thread.
+// a function of its logits, the request and the position alone. Threads: draw_token on pool
+// workers, one Scratch each; the rest on the engine thread.
 
 #include <cstdint>
 #include <utility>

@@ -1,9 +1,9 @@
 #pragma once
-// A weight matrix whose packed form may come after the plain one, so that opening an engine does not
-// wait for it: products are the same bits with either, so nobody sees the change. A step that only
-// continues answers packs what it meets, so the first such step pays for all that is left; steps
-// with prompts take what is there, and a Packer goes on beside everything else.
-// Threads: any, once set. Rows are handed out in ranges, so that several may pack one matrix.
+// A weight matrix whose packed form may come after the plain one, so that opening an engine does
+// not wait for it: products are the same bits with either, so nobody sees the change. A step that
+// only continues answers packs what it meets, so the first such step pays for all that is left;
+// steps with prompts take what is there, and a Packer goes on beside everything else. Threads: any,
+// once set. Rows are handed out in ranges, so that several may pack one matrix.
 
 #include <atomic>
 
@@ -35,9 +35,9 @@ class Matrix {
   Weight plain_;
   void* room_ = nullptr;
   size_t room_bytes_ = 0;
-  int groups_ = 0;                       // of Ops::pack_rows rows
-  mutable std::atomic<int> taken_ = 0;   // groups handed out, from the first on
-  mutable std::atomic<int> left_ = 0;    // groups that are not packed yet
+  int groups_ = 0;                      // of Ops::pack_rows rows
+  mutable std::atomic<int> taken_ = 0;  // groups handed out, from the first on
+  mutable std::atomic<int> left_ = 0;   // groups that are not packed yet
 };
 
 }  // namespace millrace

@@ -11,8 +11,7 @@ Packer::Packer(const Ops& ops, std::vector<const Matrix*> matrices, std::functio
   try {
     thread_ = std::thread([this, &ops, matrices = std::move(matrices), done = std::move(done)] {
       begin_background_thread("millrace-pack");
-      for (const Matrix* matrix : matrices)
-        do {
+      for (const Matrix* matrix : matrices) do {
           if (stopped_.load(std::memory_order_relaxed)) return;
         } while (matrix->pack_some(ops));
       if (done) done();

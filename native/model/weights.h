@@ -46,7 +46,7 @@ class Weights {
   const float* head_bias = nullptr;
   const float* inv_freq = nullptr;  // [rotary / 2], of Config::rope
   std::vector<Layer> layers;
-  size_t packed_bytes = 0;  // memory held beside the file, packed or still to be
+  size_t packed_bytes = 0;       // memory held beside the file, packed or still to be
   size_t bytes_to_pack() const;  // of those; memory that the system has still to supply
 
  private:

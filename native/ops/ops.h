@@ -191,8 +191,8 @@ struct Ops {
   // Bytes of the packed form of a weight; 0 when this table has none and reads the plain form. The
   // tables of the CPU read both, to the same bits.
   size_t (*packed_bytes)(DType dtype, int rows, int cols);
-  // By any thread. Writes the packed form of rows [first_row, first_row + n_rows) of a plain weight, so that
-  // callers may split the work; first_row is a multiple of pack_rows.
+  // By any thread. Writes the packed form of rows [first_row, first_row + n_rows) of a plain
+  // weight, so that callers may split the work; first_row is a multiple of pack_rows.
   void (*pack)(const Weight& plain, void* packed, int first_row, int n_rows);
   int pack_rows;
   size_t (*kv_page_bytes)(const KvShape& shape);

@@ -65,7 +65,8 @@ int32_t draw(const SampleQuery& row, Ranked ranked) {
   return -1;
 }
 
-SampleResult sample_row(const SampleQuery& row, const LogitChange* changes, float* values, int width) {
+SampleResult sample_row(const SampleQuery& row, const LogitChange* changes, float* values,
+                        int width) {
   const Ranked before(values, width);
   SampleResult out{0, row.target, 0.0f, before.highest};
   if (row.wants_sum && is_finite(before.highest)) out.weight_sum = before.sum(1.0f);

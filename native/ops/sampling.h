@@ -46,11 +46,11 @@ struct SampleResult {
 
 struct SampleArgs {
   float* values;               // [n, width], changed where rows ask for it
-  const SampleQuery* rows;       // [n], host
+  const SampleQuery* rows;     // [n], host
   const LogitChange* changes;  // [n_changes], host
   int n_changes;
   int n;
-  int width;        // at most k_most_width
+  int width;          // at most k_most_width
   SampleResult* out;  // [n]
 };
 

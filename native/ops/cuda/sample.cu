@@ -309,7 +309,8 @@ void sample(Stream& stream, const SampleArgs& args) {
                              "Expected rows of at most %d but found %d", k_most_width, args.width));
   Params params{args, nullptr};
   const size_t n = static_cast<size_t>(args.n), n_changes = static_cast<size_t>(args.n_changes);
-  params.args.rows = static_cast<const SampleQuery*>(stream.stage(args.rows, n * sizeof(SampleQuery)));
+  params.args.rows =
+      static_cast<const SampleQuery*>(stream.stage(args.rows, n * sizeof(SampleQuery)));
   if (!params.args.rows) return;
   if (n_changes > 0) {
     const void* changes = stream.stage(args.changes, n_changes * sizeof(LogitChange));

@@ -98,8 +98,8 @@ Napi::Value open(const Napi::CallbackInfo& info) {
   return out;
 }
 
-// openUntil(path, mapped, looks): opens the file and says at which look at `cancelled`, from 0 on, to
-// stop; { code, message, progress }.
+// openUntil(path, mapped, looks): opens the file and says at which look at `cancelled`, from 0 on,
+// to stop; { code, message, progress }.
 Napi::Value open_until(const Napi::CallbackInfo& info) {
   int looks = info[2].ToNumber();
   std::vector<float> progress;
