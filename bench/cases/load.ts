@@ -1,9 +1,9 @@
-// From a warm page cache: until the engine takes requests, until the first token of a 128-token
-// prompt, and the private memory after it, with room for 2,048 positions.
+// From a warm page cache: until the first token of a 128-token prompt, until the engine takes
+// requests, and the private memory once weights are packed, with room for 2,048 positions.
 import type { Case } from '../case.js'
 
 const row = (shape: string, type: string): Case => ({
-  name: `load ${shape} ${type}`,
+  name: `load ${shape} ${type}, to the first token`,
   kind: 'load',
   shape,
   type,

@@ -242,11 +242,8 @@ void check_rows(Checker& checker) {
     auto* out = static_cast<TopValue*>(arena.bytes(sizeof(TopValue) * k_found));
     Device& device = arena.device();
     device.ops().top_k(device.queue(), {arena.floats(values), k_rows, k_width, k_best, out});
-    must(device.finish());
-    std::vector<TopValue> found(k_found);
-    must(device.copy_out(found.data(), out, sizeof(TopValue) * k_found));
     std::vector<float> told;
-    for (const TopValue& one : found) {
+    for (const TopValue& one : arena.read(out, k_found)) {
       told.push_back(static_cast<float>(one.index));
       told.push_back(one.value);
     }
@@ -271,11 +268,8 @@ void check_rows(Checker& checker) {
     device.ops().sample(device.queue(),
                         {arena.floats(normals(1, size_t{k_rows} * k_width, 3)), rows.data(),
                          changes.data(), static_cast<int>(changes.size()), k_rows, k_width, out});
-    must(device.finish());
-    std::vector<SampleResult> found(k_rows);
-    must(device.copy_out(found.data(), out, sizeof(SampleResult) * k_rows));
     std::vector<float> told;
-    for (const SampleResult& one : found) {
+    for (const SampleResult& one : arena.read(out, k_rows)) {
       told.push_back(static_cast<float>(one.token));
       told.push_back(one.value);
       for (int shift = 0; shift < 64; shift += 16)

@@ -66,13 +66,6 @@ float* Arena::floats(const std::vector<float>& values) {
   return static_cast<float*>(bytes(values.size() * sizeof(float), values.data()));
 }
 
-std::vector<float> Arena::read(const float* from, size_t n) {
-  std::vector<float> values(n);
-  must(device_.finish());
-  must(device_.copy_out(values.data(), from, n * sizeof(float)));
-  return values;
-}
-
 Weight Arena::weight(const Weight& plain) {
   const std::vector<uint8_t> form = packed(device_.ops(), plain);
   Weight weight = plain;

@@ -34,6 +34,9 @@ class Report {
   int failures_ = 0;
 };
 
+// Ends the program where it is not ok.
+void must(const Status& status);
+
 struct Job {
   Device& device;
   // The same device once more, which starts its kernels one by one.
@@ -52,7 +55,14 @@ class Arena {
   void* bytes(size_t size_bytes, const void* from = nullptr);
   float* floats(const std::vector<float>& values);
   float* floats(size_t n) { return static_cast<float*>(bytes(n * sizeof(float))); }
-  std::vector<float> read(const float* from, size_t n);
+  // What the device has there when it is done.
+  template <class T>
+  std::vector<T> read(const T* from, size_t n) {
+    std::vector<T> values(n);
+    must(device_.finish());
+    must(device_.copy_out(values.data(), from, n * sizeof(T)));
+    return values;
+  }
   // As the device's table reads it.
   Weight weight(const Weight& plain);
 
@@ -77,8 +87,6 @@ struct Cache {
   int pages_each;
 };
 Cache make_cache(Arena& arena, const KvShape& shape, int batch, int context);
-
-void must(const Status& status);
 
 // Median seconds of one call of `body`, over calls that are only waited for together unless it
 // waits.

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 
+#include "engine/remote-sampler.h"
 #include "job.h"
 #include "model/forward.h"
 
@@ -132,29 +133,26 @@ struct Step {
 // Draws a token for each row of logits, at temperature 1 from all of the vocabulary.
 class Drawing {
  public:
-  Drawing(Arena& arena, int batch, int width)
-      : device_(arena.device()), width_(width), rows_(static_cast<size_t>(batch)) {
-    found_.resize(rows_.size());
-    on_device_ = static_cast<SampleResult*>(arena.bytes(found_.size() * sizeof(SampleResult)));
+  Drawing(Device& device, int batch, int width) : device_(device) {
+    auto sampler = RemoteSampler::create(device, batch, width);
+    must(sampler.status());
+    sampler_ = std::move(*sampler);
+    wanted_.resize(static_cast<size_t>(batch), {&sampling_, nullptr, 0});
   }
   // Waits for the device.
-  const std::vector<SampleResult>& draw(float* logits) {
-    for (SampleQuery& row : rows_) row.uniform = std::fmod(0.618 * ++drawn_, 1.0);
-    const int n = static_cast<int>(rows_.size());
-    device_.ops().sample(device_.queue(),
-                         {logits, rows_.data(), nullptr, 0, n, width_, on_device_});
-    must(device_.copy_out(found_.data(), on_device_, found_.size() * sizeof(SampleResult)));
-    must(device_.finish());
-    return found_;
+  const std::vector<Draw>& draw(float* logits) {
+    for (Wanted& wanted : wanted_) ++wanted.position;
+    must(sampler_->draw(device_, logits, wanted_, draws_));
+    for (const Draw& draw : draws_) must(draw.status);
+    return draws_;
   }
 
  private:
   Device& device_;
-  int width_;
-  int drawn_ = 0;
-  std::vector<SampleQuery> rows_;
-  std::vector<SampleResult> found_;
-  SampleResult* on_device_;
+  const Sampling sampling_;
+  std::unique_ptr<RemoteSampler> sampler_;
+  std::vector<Wanted> wanted_;
+  std::vector<Draw> draws_;
 };
 
 struct Bench {
@@ -175,7 +173,7 @@ struct Bench {
     must(workspace.status());
     fill(cache, batch, before, **workspace);
     const Step step(cache, batch, before, rows, shape.vocabulary);
-    Drawing drawing(arena, batch, shape.vocabulary);
+    Drawing drawing(device, batch, shape.vocabulary);
     const auto forward_once = [&] {
       must(forward(config, weights, device, cache.view, step.input(), **workspace));
       must(device.finish());
@@ -256,7 +254,7 @@ Trace run_forward(Device& device, const Shape& shape, int batch, int first, int 
   const Cache cache = make_cache(arena, kv, batch, first + n_steps);
   auto workspace = Workspace::create(config, device, batch, batch);
   must(workspace.status());
-  Drawing drawing(arena, batch, shape.vocabulary);
+  Drawing drawing(device, batch, shape.vocabulary);
   const uint64_t before = device.info().graph_steps;
   Trace trace{};
   Step step(cache, batch, first, 1, shape.vocabulary);
@@ -280,10 +278,6 @@ Trace run_forward(Device& device, const Shape& shape, int batch, int first, int 
   trace.graph_steps = device.info().graph_steps - before;
   return trace;
 }
-
-}  // namespace
-
-namespace {
 
 bool graphs_are_off() {
   const char* wanted = std::getenv("MILLRACE_CUDA_GRAPHS");

@@ -30,29 +30,20 @@ double block_terms(const float* logits, int n, float highest, float scale, float
 }  // namespace
 
 float largest(const float* logits, int n) {
-  constexpr float k_lowest = -std::numeric_limits<float>::infinity();
   float lanes[k_lanes];
   int unordered[k_lanes] = {};
-  std::fill(lanes, lanes + k_lanes, k_lowest);
+  std::fill(lanes, lanes + k_lanes, -std::numeric_limits<float>::infinity());
+  const auto see = [&](int lane, float logit) {
+    lanes[lane] = logit > lanes[lane] ? logit : lanes[lane];
+    unordered[lane] |= logit != logit ? 1 : 0;
+  };
   int i = 0;
-  for (; i + k_lanes <= n; i += k_lanes) {
-    for (int lane = 0; lane < k_lanes; ++lane) {
-      const float logit = logits[i + lane];
-      lanes[lane] = logit > lanes[lane] ? logit : lanes[lane];
-      unordered[lane] |= logit != logit ? 1 : 0;
-    }
-  }
-  float best = k_lowest;
-  int any = 0;
-  for (; i < n; ++i) {
-    best = logits[i] > best ? logits[i] : best;
-    any |= logits[i] != logits[i] ? 1 : 0;
-  }
-  for (int lane = 0; lane < k_lanes; ++lane) {
-    best = lanes[lane] > best ? lanes[lane] : best;
-    any |= unordered[lane];
-  }
-  return any ? std::numeric_limits<float>::quiet_NaN() : best;
+  for (; i + k_lanes <= n; i += k_lanes)
+    for (int lane = 0; lane < k_lanes; ++lane) see(lane, logits[i + lane]);
+  for (; i < n; ++i) see(0, logits[i]);
+  if (std::find(unordered, unordered + k_lanes, 1) != unordered + k_lanes)
+    return std::numeric_limits<float>::quiet_NaN();
+  return *std::max_element(lanes, lanes + k_lanes);
 }
 
 int32_t first_equal(const float* logits, int n, float highest) {

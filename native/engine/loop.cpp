@@ -277,7 +277,7 @@ Status Loop::check_memory(const Sequence& sequence) const {
   const size_t needed = sequence.tokens.size() * n_top * sizeof(TokenLogprob);
   if (needed < k_worth_asking) return {};
   const size_t host_bytes = free_memory_bytes();  // the alternatives lie in the host's
-  const size_t free_bytes = host_bytes - std::min(host_bytes, runner_->promised_bytes());
+  const size_t free_bytes = host_bytes - std::min(host_bytes, runner_->bytes_to_pack());
   if (needed <= free_bytes / 2) return {};
   return error(
       ErrorCode::out_of_memory,

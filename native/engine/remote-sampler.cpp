@@ -116,7 +116,7 @@ Status RemoteSampler::draw(Device& device, float* logits, const std::vector<Want
     if (!wanted.is_score || wanted.target >= 0)
       draw.chosen = {found.token, logprob_of(found.value, normalizer)};
     if (wanted.n_top > k_most_top) {
-      TRY(copy_top(device, logits, wanted, i, draw));
+      TRY(copy_top(device, logits, i, wanted, normalizer, draw));
       continue;
     }
     const TopValue* ranked = host_best_.data() + i * static_cast<size_t>(k);
@@ -127,15 +127,15 @@ Status RemoteSampler::draw(Device& device, float* logits, const std::vector<Want
 }
 
 // A longer list than top_k gives, from the whole row.
-Status RemoteSampler::copy_top(Device& device, float* logits, const Wanted& wanted, size_t row,
-                               Draw& draw) {
+Status RemoteSampler::copy_top(Device& device, float* logits, size_t row, const Wanted& wanted,
+                               double normalizer, Draw& draw) {
   const auto width = static_cast<size_t>(vocab_size_);
   row_.resize(width);
   TRY(device.copy_out(row_.data(), logits + row * width, width * sizeof(float)));
   TRY(device.finish());
   select_top(row_.data(), vocab_size_, wanted.n_top, kept_);
   for (const Candidate& candidate : kept_)
-    draw.top.push_back({candidate.token, logprob_of(candidate.logit, log_sum(host_sampled_[row]))});
+    draw.top.push_back({candidate.token, logprob_of(candidate.logit, normalizer)});
   return {};
 }
 

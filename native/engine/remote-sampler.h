@@ -24,7 +24,8 @@ class RemoteSampler {
   size_t size_bytes() const;  // on the device
 
  private:
-  Status copy_top(Device& device, float* logits, const Wanted& wanted, size_t row, Draw& draw);
+  Status copy_top(Device& device, float* logits, size_t row, const Wanted& wanted,
+                  double normalizer, Draw& draw);
 
   int vocab_size_ = 0;
   Buffer sampled_;  // [max_rows] SampleResult

@@ -68,10 +68,10 @@ Result<std::unique_ptr<Runner>> Runner::open_on(const std::shared_ptr<Device>& d
     runner->workspace_bytes_ += runner->remote_->size_bytes();
   }
   const size_t free_bytes = device->info().free_bytes;
-  const size_t promised_bytes = runner->weights_->bytes_to_pack();
+  const size_t bytes_to_pack = runner->weights_->bytes_to_pack();
   auto size = size_cache(config, device->ops(),
                          {options.cache_type, options.cache_tokens, options.max_sequences,
-                          free_bytes - std::min(free_bytes, promised_bytes)});
+                          free_bytes - std::min(free_bytes, bytes_to_pack)});
   TRY(size);
   runner->cache_size_ = *size;
   auto cache = device->alloc(size->size_bytes(), "the KV cache");

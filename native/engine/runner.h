@@ -41,7 +41,7 @@ class Runner {
   const std::string& why_no_gpu() const { return why_no_gpu_; }  // where "auto" took the CPU
   const CacheSize& cache_size() const { return cache_size_; }
   size_t weights_bytes() const { return weights_->packed_bytes; }
-  size_t promised_bytes() const { return weights_->bytes_to_pack(); }  // that packing will take
+  size_t bytes_to_pack() const { return weights_->bytes_to_pack(); }  // that packing will take
   size_t workspace_bytes() const { return workspace_bytes_; }
 
  private:

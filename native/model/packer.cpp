@@ -11,9 +11,9 @@ Packer::Packer(const Ops& ops, std::vector<const Matrix*> matrices, std::functio
   try {
     thread_ = std::thread([this, &ops, matrices = std::move(matrices), done = std::move(done)] {
       begin_background_thread("millrace-pack");
-      for (const Matrix* matrix : matrices) do {
+      for (const Matrix* matrix : matrices)
+        while (matrix->pack_some(ops))
           if (stopped_.load(std::memory_order_relaxed)) return;
-        } while (matrix->pack_some(ops));
       if (done) done();
     });
   } catch (const std::system_error&) {

@@ -1,4 +1,4 @@
-// Sampling as sampling.h says it, by a sort of everything.
+// The operators that rank logits: sampling as sampling.h says it, by a sort of everything.
 
 #include <algorithm>
 #include <functional>
@@ -85,6 +85,25 @@ SampleResult sample_row(const SampleQuery& row, const LogitChange* changes, floa
 }
 
 }  // namespace
+
+void reference_top_k(Queue& queue, const TopKArgs& args) {
+  if (args.k < 1 || args.k > k_most_top)
+    return queue.fail(error(ErrorCode::invalid_argument, "Expected k to be 1..%d but found %d",
+                            k_most_top, args.k));
+  std::vector<uint64_t> keys(static_cast<size_t>(args.width));
+  for (int64_t i = 0; i < args.n; ++i) {
+    const float* row = args.values + i * args.width;
+    TopValue* out = args.out + i * args.k;
+    for (int j = 0; j < args.width; ++j) keys[static_cast<size_t>(j)] = rank_key(row[j], j);
+    const int k = std::min(args.k, args.width);
+    std::partial_sort(keys.begin(), keys.begin() + k, keys.end(), std::greater<>());
+    std::fill(out, out + args.k, TopValue{-1, 0.0f});
+    for (int j = 0; j < k && keys[static_cast<size_t>(j)] > 0; ++j) {
+      out[j].index = index_of_key(keys[static_cast<size_t>(j)]);
+      out[j].value = row[out[j].index];
+    }
+  }
+}
 
 void reference_sample(Queue& queue, const SampleArgs& args) {
   if (args.width > k_most_width)

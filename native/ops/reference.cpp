@@ -248,27 +248,6 @@ void gather(Queue&, const GatherArgs& args) {
 
 }  // namespace
 
-void reference_top_k(Queue& queue, const TopKArgs& args) {
-  if (args.k < 1 || args.k > k_most_top)
-    return queue.fail(error(ErrorCode::invalid_argument, "Expected k to be 1..%d but found %d",
-                            k_most_top, args.k));
-  std::vector<TopValue> ranked;
-  for (int64_t i = 0; i < args.n; ++i) {
-    ranked.clear();
-    for (int32_t j = 0; j < args.width; ++j) {
-      const float value = args.values[i * args.width + j];
-      if (!std::isnan(value)) ranked.push_back({j, value});
-    }
-    const int k = std::min(args.k, static_cast<int>(ranked.size()));
-    std::partial_sort(ranked.begin(), ranked.begin() + k, ranked.end(),
-                      [](const TopValue& a, const TopValue& b) {
-                        return a.value > b.value || (a.value == b.value && a.index < b.index);
-                      });
-    TopValue* out = args.out + i * args.k;
-    std::fill(std::copy_n(ranked.begin(), k, out), out + args.k, TopValue{-1, 0.0f});
-  }
-}
-
 const Ops k_reference_ops{
     .name = "reference",
     .packed_bytes = packed_bytes,

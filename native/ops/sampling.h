@@ -7,8 +7,9 @@
 // reach the share top_p of their weight, to those not below `least`, and what is left is walked in
 // order of token until the weights exceed uniform * their sum. Of equal values the lower token
 // ranks first. Keskar et al., "CTRL", 2019 (repetition); Holtzman et al., "The curious case of
-// neural text degeneration", 2020 (top_p); Nguyen et al., "Min-p sampling", 2024. Threads: pure
-// functions, host and device; the operator as ops.h says.
+// neural text degeneration", 2020 (top_p); Nguyen et al., "Min-p sampling", 2024.
+//
+// Threads: pure functions, host and device; the operator as ops.h says.
 
 #include <bit>
 #include <cstdint>

@@ -94,49 +94,24 @@ void pack_floats(const uint8_t* plain, int64_t row_bytes, int cols, int n, uint8
     for (int i = 0; i < k_group_rows; i++) out[i] = i < n ? rows[i][k] : T(0);
 }
 
+// Of a type with a form of its own.
 void pack_row_of(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* group) {
   switch (dtype) {
-    case DType::q4_0:
-      return pack_row<Q40, DType::q4_0>(plain, cols, row, group);
-    case DType::q4_1:
-      return pack_row<Q41, DType::q4_1>(plain, cols, row, group);
-    case DType::q5_0:
-      return pack_row<Q50, DType::q5_0>(plain, cols, row, group);
-    case DType::q5_1:
-      return pack_row<Q51, DType::q5_1>(plain, cols, row, group);
-    case DType::q8_0:
-      return pack_row<Q80, DType::q8_0>(plain, cols, row, group);
-    case DType::q2_k:
-      return pack_row<Q2K, DType::q2_k>(plain, cols, row, group);
-    case DType::q3_k:
-      return pack_row<Q3K, DType::q3_k>(plain, cols, row, group);
-    case DType::q4_k:
-      return pack_row<Q4K, DType::q4_k>(plain, cols, row, group);
-    case DType::q5_k:
-      return pack_row<Q5K, DType::q5_k>(plain, cols, row, group);
-    case DType::q6_k:
-      return pack_row<Q6K, DType::q6_k>(plain, cols, row, group);
-    case DType::iq4_nl:
-      return pack_row<Iq4Nl, DType::iq4_nl>(plain, cols, row, group);
-    case DType::iq4_xs:
-      return pack_row<Iq4Xs, DType::iq4_xs>(plain, cols, row, group);
-    case DType::mxfp4:
-      return pack_row<Mxfp4, DType::mxfp4>(plain, cols, row, group);
-    default:
-      return;  // a float type
+#define ROW(id, Block, name, gguf_id, values, bytes)       \
+  case DType::id:                                          \
+    if constexpr (form_of(DType::id).bits > 0)             \
+      pack_row<Block, DType::id>(plain, cols, row, group); \
+    return;
+    MILLRACE_FOR_EACH_DTYPE(ROW)
+#undef ROW
   }
-}
-
-bool is_packable(DType dtype, int cols) {
-  if (float_bytes(dtype)) return true;
-  const Form form = form_of(dtype);
-  return form.bits && cols % unit_cols(form) == 0;
 }
 
 }  // namespace
 
 size_t packed_bytes(DType dtype, int rows, int cols) {
-  if (!is_packable(dtype, cols)) return 0;
+  const Form form = form_of(dtype);
+  if (!float_bytes(dtype) && (form.bits == 0 || cols % unit_cols(form) != 0)) return 0;
   return size_t((rows + k_group_rows - 1) / k_group_rows) * group_bytes(dtype, cols);
 }
 

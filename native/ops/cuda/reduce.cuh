@@ -6,7 +6,8 @@
 namespace millrace::cuda {
 
 // The sum of all lanes, in every lane.
-__device__ __forceinline__ float sum_of_warp(float value) {
+template <class T>
+__device__ __forceinline__ T sum_of_warp(T value) {
   for (int mask = k_warp / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
   return value;
 }
@@ -17,14 +18,14 @@ __device__ __forceinline__ float max_of_warp(float value) {
   return value;
 }
 
-// The sum of all threads, in every thread. `parts` is shared memory for one float per warp; it may
+// The sum of all threads, in every thread. `parts` is shared memory for one value per warp; it may
 // be used again after the next barrier of the block.
-template <int warps>
-__device__ __forceinline__ float sum_of_block(float value, float* parts) {
+template <int warps, class T>
+__device__ __forceinline__ T sum_of_block(T value, T* parts) {
   value = sum_of_warp(value);
   if (lane_of_thread() == 0) parts[warp_of_thread()] = value;
   __syncthreads();
-  float sum = 0;
+  T sum = 0;
   for (int i = 0; i < warps; ++i) sum += parts[i];
   return sum;
 }

@@ -5,6 +5,7 @@
 
 #include "ops/cuda/launch.h"
 #include "ops/cuda/operators.h"
+#include "ops/cuda/reduce.cuh"
 #include "ops/sampling.h"
 
 namespace millrace::cuda {
@@ -36,8 +37,7 @@ struct Params {
   float* originals;  // [n_changes]
 };
 
-// The largest of all threads, and the sum, in every thread. After a sum, parts may be used again
-// after the next barrier of the block.
+// The largest of all threads, in every thread.
 __device__ __forceinline__ uint64_t max_of_block(uint64_t value, uint64_t* parts) {
   for (int mask = k_warp / 2; mask > 0; mask /= 2) {
     const uint64_t other = shuffle_xor(value, mask);
@@ -48,24 +48,6 @@ __device__ __forceinline__ uint64_t max_of_block(uint64_t value, uint64_t* parts
   for (int i = 0; i < k_warps; ++i) value = parts[i] > value ? parts[i] : value;
   __syncthreads();
   return value;
-}
-
-__device__ __forceinline__ uint64_t sum_of_lanes(uint64_t value) {
-  for (int mask = k_warp / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
-  return value;
-}
-
-__device__ __forceinline__ uint64_t sum_of_parts(const uint64_t* parts) {
-  uint64_t sum = 0;
-  for (int i = 0; i < k_warps; ++i) sum += parts[i];
-  return sum;
-}
-
-__device__ __forceinline__ uint64_t sum_of_block(uint64_t value, uint64_t* parts) {
-  value = sum_of_lanes(value);
-  if (lane_of_thread() == 0) parts[warp_of_thread()] = value;
-  __syncthreads();
-  return sum_of_parts(parts);
 }
 
 // One row on its way to a token. `bound` and `least` say what is kept, by rank and by distance.
@@ -115,7 +97,7 @@ __device__ __forceinline__ uint64_t best_of(const Row& row, uint64_t* parts) {
 __device__ __forceinline__ uint64_t weight_of_kept(const Row& row, uint64_t* parts) {
   uint64_t sum = 0;
   for_kept(row, [&](uint64_t, float value) { sum += row.weight(value); });
-  return sum_of_block(sum, parts);
+  return sum_of_block<k_warps>(sum, parts);
 }
 
 // Values between two keys, both included, in one bin of Row::bin_of (-1: in any).
@@ -239,11 +221,15 @@ __device__ __forceinline__ int walk(Shared& shared, const Row& row, double unifo
       const float value = row.values[i];
       if (row.keeps(rank_key(value, i), value)) sum += row.weight(value);
     }
-    sum = sum_of_lanes(sum);
+    sum = sum_of_warp(sum);
     if (lane == 0) shared.parts[warp] = sum;
     __syncthreads();
-    if (is_first) left = walk_of(uniform, sum_of_parts(shared.parts));
-    is_first = false;
+    if (is_first) {
+      uint64_t all = 0;
+      for (int i = 0; i < k_warps; ++i) all += shared.parts[i];
+      left = walk_of(uniform, all);
+      is_first = false;
+    }
     int found = 0;
     while (found < k_warps - 1 && left >= shared.parts[found]) left -= shared.parts[found++];
     begin += found * part;

@@ -199,7 +199,7 @@ Napi::Value ops_top_k(const Napi::CallbackInfo& info) {
   });
 }
 
-SampleQuery read_sample_row(const Napi::Object& object, std::vector<LogitChange>& changes) {
+SampleQuery read_sample_query(const Napi::Object& object, std::vector<LogitChange>& changes) {
   const auto number = [](const Napi::Object& from, const char* key, double fallback) {
     const Napi::Value value = from.Get(key);
     return value.IsUndefined() ? fallback : value.ToNumber().DoubleValue();
@@ -238,7 +238,7 @@ Napi::Value ops_sample(const Napi::CallbackInfo& info) {
     std::vector<SampleQuery> rows;
     const Napi::Array list = f.array("rows");
     for (uint32_t i = 0; i < list.Length(); ++i)
-      rows.push_back(read_sample_row(list.Get(i).As<Napi::Object>(), changes));
+      rows.push_back(read_sample_query(list.Get(i).As<Napi::Object>(), changes));
     const int n = static_cast<int>(rows.size());
     std::vector<SampleResult> out(rows.size());
     device.ops().sample(device.queue(), {f.floats("x"), rows.data(), changes.data(),
