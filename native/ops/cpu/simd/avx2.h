@@ -19,33 +19,26 @@ struct V : Verbs256 {
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
     constexpr int k_run = std::min(Steps, Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1);
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i sums[H][T];
+    __m256i sums[H][T], run[H][T];
 #pragma GCC unroll 8
-    for (int first = 0; first < Steps; first += k_run) {
-      __m256i run[H][T];
-#pragma GCC unroll 8
-      for (int s = first; s < first + k_run; s++) {
-        __m256i codes[H];
+    for (int s = 0; s < Steps; s++) {
+      __m256i codes[H];
 #pragma GCC unroll 2
-        for (int h = 0; h < H; h++) codes[h] = w(h, s);
+      for (int h = 0; h < H; h++) codes[h] = w(h, s);
 #pragma GCC unroll 8
-        for (int t = 0; t < T; t++) {
-          const __m256i v = four(x + t * stride + 4 * s);
-#pragma GCC unroll 2
-          for (int h = 0; h < H; h++) {
-            const __m256i product = pairs<Bits>(codes[h], v);
-            run[h][t] = s == first ? product : _mm256_add_epi16(run[h][t], product);
-            keep_order(run[h][t]);
-          }
-        }
-      }
-#pragma GCC unroll 8
-      for (int t = 0; t < T; t++)
+      for (int t = 0; t < T; t++) {
+        const __m256i v = four(x + t * stride + 4 * s);
 #pragma GCC unroll 2
         for (int h = 0; h < H; h++) {
+          const __m256i product = pairs<Bits>(codes[h], v);
+          run[h][t] = s % k_run == 0 ? product : _mm256_add_epi16(run[h][t], product);
+          keep_order(run[h][t]);
+          if ((s + 1) % k_run > 0 && s + 1 < Steps) continue;
           const __m256i sum = _mm256_madd_epi16(run[h][t], ones);
-          sums[h][t] = _mm256_add_epi32(sum, first == 0 ? init(t) : sums[h][t]);
+          sums[h][t] = _mm256_add_epi32(sum, s < k_run ? init(t) : sums[h][t]);
+          keep_order(sums[h][t]);
         }
+      }
     }
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++)
