@@ -1,5 +1,5 @@
 // Results to Markdown tables: each number with its spread and its share of what the machine can do.
-//   node --import tsx bench/report.ts [results.json] [--into README.md]
+//   node --import tsx bench/report.ts [results.json...] [--into bench/README.md]
 // Without a file: the newest results. --into replaces what stands between <!-- bench --> and
 // <!-- /bench -->.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -197,12 +197,14 @@ const main = (): void => {
     options: { into: { type: 'string' } },
     allowPositionals: true,
   })
-  const results: Results = JSON.parse(readFileSync(positionals[0] ?? newest(), 'utf8'))
+  const files = positionals.length > 0 ? positionals : [newest()]
+  const all = files.map((file): Results => JSON.parse(readFileSync(file, 'utf8')))
   if (values.into) {
-    writeFileSync(values.into, insert(readFileSync(values.into, 'utf8'), report(results)))
+    const text = all.map(report).join('\n')
+    writeFileSync(values.into, insert(readFileSync(values.into, 'utf8'), text))
     return
   }
-  console.log(`${report(results)}\n${details(results)}`)
+  for (const results of all) console.log(`${report(results)}\n${details(results)}`)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) main()
