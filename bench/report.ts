@@ -60,7 +60,8 @@ export const denominator = (row: Row, limits: Results['limits']): string => {
     return share((ours.value.median * layerOperations) / 1e9, 'GOP/s', peak, ofPeak)
   }
   if (kind !== 'batch') return ''
-  const rate = ours.extra['decoding tokens/s']?.median ?? Number.NaN
+  const rate = ours.extra['decoding tokens/s']?.median ?? 0
+  if (!(rate > 0)) return '' // there was no moment in which all decoded
   const operations = (rate * (layerOperations + headOperations)) / 1e9
   return share(operations, 'GOP/s decoding', peak, ofPeak)
 }
@@ -127,8 +128,11 @@ const limitsLine = (name: string, limits: Limits | undefined): string => {
   )
 }
 
-const busiest = (rows: readonly Row[]): number =>
-  Math.max(0, ...rows.flatMap(({ drivers }) => drivers.flatMap((d) => d.foreignCpus)))
+// A busy neighbour of ours is no other program.
+const busiest = (rows: readonly Row[]): number => {
+  const quiet = rows.filter((row) => !row.case.busy)
+  return Math.max(0, ...quiet.flatMap(({ drivers }) => drivers.flatMap((d) => d.foreignCpus)))
+}
 
 const versions = (rows: readonly Row[]): string => {
   const all = rows.flatMap(({ drivers }) =>

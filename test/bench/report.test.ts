@@ -46,6 +46,28 @@ describe('report', () => {
     expect(denominator({ ...decodeRow([100], []), work }, {})).toBe('20 GB/s')
   })
 
+  it('gives a batch no share when its sequences never decoded together', () => {
+    const row = { ...decodeRow([100], [50], { kind: 'batch' }), work }
+    const [ours] = row.drivers
+    const rated = (value: number) => {
+      const rate = { median: value, min: value, max: value, p99: value, count: 1 }
+      return {
+        ...row,
+        drivers: [{ ...ours, extra: { 'decoding tokens/s': rate } }] as typeof row.drivers,
+      }
+    }
+    expect(denominator(rated(0), resultsOf().limits)).toBe('')
+    expect(denominator(rated(20), resultsOf().limits)).toContain('30 GOP/s decoding')
+  })
+
+  it('does not count the busy neighbour of a case as another program', () => {
+    const row = decodeRow([100], [50])
+    const loud = { ...row, drivers: row.drivers.map((d) => ({ ...d, foreignCpus: [0.75] })) }
+    expect(report(resultsOf(loud))).toContain('at most 0.75 CPUs')
+    const busy = { ...loud, case: { ...row.case, busy: true } }
+    expect(report(resultsOf(busy))).toContain('at most 0.00 CPUs')
+  })
+
   it('shows no number for a void time', () => {
     const text = report(resultsOf(decodeRow([77], [50], { tokens: 9 })))
     expect(text).toContain('void: expected 9 tokens')

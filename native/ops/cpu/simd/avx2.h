@@ -18,8 +18,14 @@ struct V : Verbs256 {
   template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
     constexpr int k_run = std::min(Steps, Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1);
+    static_assert(Steps % k_run == 0);
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i sums[H][T], run[H][T];
+    const auto widen = [&](int h, int t, bool first) __attribute__((always_inline)) {
+      sums[h][t] = _mm256_add_epi32(_mm256_madd_epi16(run[h][t], ones),
+                                    first ? init(t) : sums[h][t]);
+      keep_order(sums[h][t]);
+    };
 #pragma GCC unroll 8
     for (int s = 0; s < Steps; s++) {
       __m256i codes[H];
@@ -33,17 +39,17 @@ struct V : Verbs256 {
           const __m256i product = pairs<Bits>(codes[h], v);
           run[h][t] = s % k_run == 0 ? product : _mm256_add_epi16(run[h][t], product);
           keep_order(run[h][t]);
-          if ((s + 1) % k_run > 0 && s + 1 < Steps) continue;
-          const __m256i sum = _mm256_madd_epi16(run[h][t], ones);
-          sums[h][t] = _mm256_add_epi32(sum, s < k_run ? init(t) : sums[h][t]);
-          keep_order(sums[h][t]);
+          if (k_run < Steps && (s + 1) % k_run == 0) widen(h, t, s < k_run);
         }
       }
     }
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++)
 #pragma GCC unroll 2
-      for (int h = 0; h < H; h++) done(h, t, sums[h][t]);
+      for (int h = 0; h < H; h++) {
+        if (k_run == Steps) widen(h, t, true);
+        done(h, t, sums[h][t]);
+      }
   }
 
  private:
