@@ -22,8 +22,8 @@ struct V : Verbs256 {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i sums[H][T], run[H][T];
     const auto widen = [&](int h, int t, bool first) __attribute__((always_inline)) {
-      sums[h][t] = _mm256_add_epi32(_mm256_madd_epi16(run[h][t], ones),
-                                    first ? init(t) : sums[h][t]);
+      sums[h][t] =
+          _mm256_add_epi32(_mm256_madd_epi16(run[h][t], ones), first ? init(t) : sums[h][t]);
       keep_order(sums[h][t]);
     };
 #pragma GCC unroll 8
