@@ -5,11 +5,15 @@
 namespace millrace {
 namespace {
 
-uint32_t mapped(std::span<const CodepointPair> table, uint32_t codepoint) {
-  const auto found =
-      std::lower_bound(table.begin(), table.end(), codepoint,
-                       [](const CodepointPair& pair, uint32_t value) { return pair.from < value; });
-  return found != table.end() && found->from == codepoint ? found->to : codepoint;
+uint32_t mapped(std::span<const CodepointRun> table, uint32_t codepoint) {
+  const auto above =
+      std::upper_bound(table.begin(), table.end(), codepoint,
+                       [](uint32_t value, const CodepointRun& run) { return value < run.first; });
+  if (above == table.begin()) return codepoint;
+  const CodepointRun& run = *(above - 1);
+  const uint32_t offset = codepoint - run.first;
+  if (codepoint > run.last || offset % run.stride != 0) return codepoint;
+  return run.image + offset / run.stride * static_cast<uint32_t>(run.step);
 }
 
 bool is_continuation(char byte) { return (static_cast<uint8_t>(byte) & 0xC0) == 0x80; }

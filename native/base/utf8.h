@@ -27,14 +27,16 @@ enum class Category : uint8_t {
   control
 };
 
-struct CodepointPair {
-  uint32_t from, to;
+// One code point in `stride` from first to last; images start at `image` and are `step` apart.
+struct CodepointRun {
+  uint32_t first, last, image, stride;
+  int32_t step;
 };
 
 std::span<const uint32_t> category_table();  // first code point << 8 | category, ascending
 std::span<const uint32_t> whitespace_table();
-std::span<const CodepointPair> lower_table();
-std::span<const CodepointPair> decomposition_table();
+std::span<const CodepointRun> lower_table();
+std::span<const CodepointRun> decomposition_table();
 
 Category category_of(uint32_t codepoint);
 bool is_whitespace(uint32_t codepoint);

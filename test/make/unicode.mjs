@@ -46,15 +46,25 @@ function whitespace() {
   return out
 }
 
-// Pairs (code point, first code point of its image) where the two differ.
-function pairs(image, skip) {
+// Runs of code points whose images (the first code point of each) differ from them: one in `stride`
+// code points, from `first` to `last`, the images `step` apart.
+function runs(image, skip) {
   const out = []
   for (let point = 0; point < limit; point++) {
     if ((point >= 0xd800 && point < 0xe000) || skip(point)) continue
     const to = image(String.fromCodePoint(point)).codePointAt(0)
-    if (to !== point) out.push(`{${hex(point)}, ${hex(to)}}`)
+    if (to === point) continue
+    const run = out.at(-1)
+    const stride = run && point - run.last
+    const step = run && to - run.lastImage
+    const isNext = run && (run.stride === 0 || (stride === run.stride && step === run.step))
+    if (isNext && stride <= 2) Object.assign(run, { last: point, stride, step, lastImage: to })
+    else out.push({ first: point, last: point, stride: 0, image: to, step: 0, lastImage: to })
   }
-  return out
+  return out.map(
+    ({ first, last, stride, image, step }) =>
+      `{${[first, last, image].map(hex).join(', ')}, ${stride || 1}, ${step}}`,
+  )
 }
 
 const isHangulSyllable = (point) => point >= 0xac00 && point <= 0xd7a3
@@ -75,21 +85,21 @@ constexpr uint32_t k_whitespace[] = {
 ${lines(spaces.map(hex), 10)}
 };
 
-constexpr CodepointPair k_lower[] = {
+constexpr CodepointRun k_lower[] = {
 ${lines(
-  pairs(
+  runs(
     (s) => s.toLowerCase(),
     () => false,
   ),
-  5,
+  3,
 )}
 };
 
 // Without Hangul syllables, which decompose by arithmetic.
-constexpr CodepointPair k_decomposed[] = {
+constexpr CodepointRun k_decomposed[] = {
 ${lines(
-  pairs((s) => s.normalize('NFD'), isHangulSyllable),
-  5,
+  runs((s) => s.normalize('NFD'), isHangulSyllable),
+  3,
 )}
 };
 
@@ -97,8 +107,8 @@ ${lines(
 
 std::span<const uint32_t> category_table() { return k_categories; }
 std::span<const uint32_t> whitespace_table() { return k_whitespace; }
-std::span<const CodepointPair> lower_table() { return k_lower; }
-std::span<const CodepointPair> decomposition_table() { return k_decomposed; }
+std::span<const CodepointRun> lower_table() { return k_lower; }
+std::span<const CodepointRun> decomposition_table() { return k_decomposed; }
 
 }  // namespace millrace
 `
