@@ -60,7 +60,7 @@ const delivery = async (streams: number): Promise<() => void> => {
   const { openGeneration }: Generations = await import(new URL('generation.js', root).href)
   const receivers = new Map<number, Receiver>()
   for (let id = 1; id <= streams; id++) {
-    const { generation, feeds } = openGeneration(1, () => {})
+    const { generation, feeds } = openGeneration(1, { abort() {}, read() {} })
     for (const { piece } of feeds) receivers.set(id, { ...nothing, piece })
     reader(generation).catch(() => {})
   }

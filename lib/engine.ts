@@ -204,10 +204,14 @@ export class Engine implements AsyncDisposable {
     seedOf(seed, n - 1)
     const packed = packRequest(this.model, known, seed)
     const ids: number[] = []
+    const running = () => ids.filter((id) => this.#live.has(id))
     const abort = () => {
-      for (const id of ids) if (this.#live.has(id)) this.#native.abort(id)
+      for (const id of running()) this.#native.abort(id)
     }
-    const { generation, feeds } = openGeneration(n, abort)
+    const read = () => {
+      for (const id of running()) this.#native.read(id)
+    }
+    const { generation, feeds } = openGeneration(n, { abort, read })
     if (signal?.aborted) {
       for (const feed of feeds) feed.done(nothing)
       return generation

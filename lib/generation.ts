@@ -1,6 +1,6 @@
 // One answer, or n of them, on its way: a stream and a promise in one.
-// What nobody waits for is kept: a reader who lags behind takes what came since as one piece, and one
-// who never reads costs no more than the answer itself.
+// Pieces come only once somebody reads. What nobody waits for then is kept: a reader who lags behind
+// takes what came since as one piece.
 
 import type { ToolCall } from './chat/messages.js'
 import { MillraceError } from './errors.js'
@@ -109,13 +109,14 @@ export const nothing: Ending = {
   timings: { queueMs: 0, firstTokenMs: 0, decodeMs: 0 },
 }
 
-// Holds only what nobody has read yet: the end brings the whole answer.
+// Holds only what came and is not read yet, until the end brings the whole answer.
 class Answer {
   logprobs: TokenLogprob[] | undefined
   ending: Ending | undefined
   #text = ''
   #tokens: number[] = []
-  #readLogprobs = 0
+  #readUnits = 0
+  #readTokens = 0
 
   constructor(readonly index: number) {}
 
@@ -133,18 +134,21 @@ class Answer {
 
   /** Everything since the last piece, or undefined when nothing came. */
   take(): Piece | undefined {
-    if (this.#text === '' && this.#tokens.length === 0) return undefined
-    const piece = this.#piece(this.#text, Int32Array.from(this.#tokens))
+    const { ending } = this
+    const text = ending === undefined ? this.#text : ending.text.slice(this.#readUnits)
+    const tokens =
+      ending === undefined ? Int32Array.from(this.#tokens) : ending.tokens.slice(this.#readTokens)
     this.#text = ''
     this.#tokens = []
-    return piece
+    return text === '' && tokens.length === 0 ? undefined : this.#piece(text, tokens)
   }
 
   #piece(text: string, tokens: Int32Array): Piece {
     const piece: Piece = { index: this.index, text, tokens }
-    if (this.logprobs === undefined) return piece
-    piece.logprobs = this.logprobs.slice(this.#readLogprobs, this.#readLogprobs + tokens.length)
-    this.#readLogprobs += tokens.length
+    const start = this.#readTokens
+    this.#readTokens += tokens.length
+    this.#readUnits += text.length
+    if (this.logprobs !== undefined) piece.logprobs = this.logprobs.slice(start, this.#readTokens)
     return piece
   }
 
@@ -160,12 +164,20 @@ class Answer {
   }
 }
 
+/** What a generation asks of its engine. */
+export interface Requests {
+  abort(): void
+  /** Pieces, from now on, the first with everything until then. */
+  read(): void
+}
+
 /** A new generation of n answers, and the feeds that fill it; for the engine. */
-export let openGeneration: (n: number, abort: () => void) => OpenGeneration
+export let openGeneration: (n: number, requests: Requests) => OpenGeneration
 
 /**
  * Both a stream and an answer: `for await` yields pieces, `await` gives the completion; both at once
- * is fine. Leaving the loop early aborts. Made by `engine.generate()`.
+ * is fine. Leaving the loop early aborts. Awaited only, it costs the JS thread nothing until its end.
+ * Made by `engine.generate()`.
  *
  * An aborted generation resolves, with `finishReason: 'abort'` and what had come until then. A failed
  * one rejects with a MillraceError. A rejection that nobody awaits or iterates is dropped: it never
@@ -183,7 +195,7 @@ export let openGeneration: (n: number, abort: () => void) => OpenGeneration
 export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion> {
   readonly #answers: Answer[]
   readonly #completion: Promise<Completion>
-  readonly #abort: () => void
+  readonly #requests: Requests
   #settle: { resolve(value: Completion): void; reject(error: unknown): void }
   #readers: Reader[] = []
   #unfinished: number
@@ -191,10 +203,10 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
   #state: 'running' | 'done' | 'failed' = 'running'
   #isIterated = false
 
-  private constructor(n: number, abort: () => void) {
+  private constructor(n: number, requests: Requests) {
     this.#answers = Array.from({ length: n }, (_, index) => new Answer(index))
     this.#unfinished = n
-    this.#abort = abort
+    this.#requests = requests
     let settle = { resolve: (_: Completion) => {}, reject: (_: unknown) => {} }
     this.#completion = new Promise((resolve, reject) => {
       settle = { resolve, reject }
@@ -204,8 +216,8 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
   }
 
   static {
-    openGeneration = (n, abort) => {
-      const generation = new Generation(n, abort)
+    openGeneration = (n, requests) => {
+      const generation = new Generation(n, requests)
       return { generation, feeds: generation.#answers.map((answer) => generation.#feed(answer)) }
     }
   }
@@ -236,7 +248,7 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
    * ```
    */
   abort(): void {
-    if (this.#state === 'running') this.#abort()
+    if (this.#state === 'running') this.#requests.abort()
   }
 
   // biome-ignore lint/suspicious/noThenProperty: a Generation is awaitable by contract
@@ -260,6 +272,7 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
       )
     }
     this.#isIterated = true
+    if (this.#state === 'running') this.#requests.read()
     return {
       next: () => this.#next(),
       return: () => {
@@ -309,6 +322,8 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
 
   #done(answer: Answer, ending: Ending): void {
     answer.ending = ending
+    const rest = this.#readers.length > 0 ? answer.take() : undefined
+    if (rest !== undefined) this.#readers.shift()?.({ done: false, value: rest })
     this.#unfinished--
     if (this.#unfinished > 0 || this.#state !== 'running') return
     this.#state = 'done'
@@ -320,7 +335,7 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
 
   #fail(error: MillraceError): void {
     if (this.#state !== 'running') return
-    this.#abort() // the other answers of this generation
+    this.#requests.abort() // the other answers of this generation
     this.#state = 'failed'
     this.#failure = error
     this.#settle.reject(error)

@@ -64,6 +64,8 @@ export interface NativeRequest {
   stop?: string[]
   stopTokens?: Int32Array
   ignoreEos?: boolean
+  /** Absent: true. false: no pieces until `read`; the end brings the whole answer. */
+  wantsPieces?: boolean
   logprobs?: number
   cacheSalt?: string
   priority?: 'interactive' | 'normal' | 'batch'
@@ -110,6 +112,7 @@ export interface EngineStats {
 export interface NativeEngine {
   submit(request: NativeRequest): number
   abort(id: number): void
+  read(id: number): void
   stats(): EngineStats
   close(drainMs: number): Promise<void>
 }

@@ -147,5 +147,7 @@ export function packRequest(model: Model, request: GenerateRequest, seed: number
     ...(request.cacheSalt === undefined ? {} : { cacheSalt: request.cacheSalt }),
     ...(request.priority === undefined ? {} : { priority: request.priority }),
     ...(request.deadlineMs === undefined ? {} : { deadlineMs: request.deadlineMs }),
+    // Log-probabilities come with pieces only.
+    wantsPieces: request.logprobs !== undefined,
   }
 }

@@ -59,6 +59,15 @@ Napi::Value abort(const Napi::CallbackInfo& info) {
   });
 }
 
+// read(id: number): void; its pieces come from now on; an id that has ended is ignored
+Napi::Value read(const Napi::CallbackInfo& info) {
+  return EngineHandle::call(info, [&](OpenEngine& open) -> Napi::Value {
+    if (open.engine && info[0].IsNumber())
+      open.engine->read(info[0].As<Napi::Number>().Int64Value());
+    return info.Env().Undefined();
+  });
+}
+
 // stats(): EngineStats
 Napi::Value stats(const Napi::CallbackInfo& info) {
   return EngineHandle::call(info, [&](OpenEngine& open) -> Napi::Value {
@@ -132,6 +141,7 @@ Result<Napi::Value> wrap_engine(Napi::Env env, std::shared_ptr<Engine> engine,
   Napi::Object object = Napi::Object::New(env);
   object.Set("submit", Napi::Function::New<submit>(env, "submit"));
   object.Set("abort", Napi::Function::New<abort>(env, "abort"));
+  object.Set("read", Napi::Function::New<read>(env, "read"));
   object.Set("stats", Napi::Function::New<stats>(env, "stats"));
   object.Set("close", Napi::Function::New<close>(env, "close"));
   auto open = std::make_shared<OpenEngine>();

@@ -184,6 +184,7 @@ Result<Request> read_request(Napi::Object object) {
   reader.texts("stop", request.stop);
   reader.tokens("stopTokens", request.stop_tokens);
   reader.boolean("ignoreEos", request.ignore_eos);
+  reader.boolean("wantsPieces", request.wants_pieces);
   reader.choice("priority", k_priorities, request.priority);
   reader.number("deadlineMs", request.deadline_ms);
   reader.text("cacheSalt", request.cache_salt);

@@ -19,16 +19,16 @@ bool ends_answer(const Request& request, const Limits& limits, int32_t token) {
   return contains(request.stop_tokens, token);
 }
 
-// Delivers text together with the tokens held for it.
-void deliver_piece(Sequence& sequence, TextPiece&& text, EventBatch& events) {
-  Event piece = std::move(sequence.held);
-  sequence.held = Event();
-  piece.kind = Event::Kind::piece;
-  piece.request = sequence.id;
+// Delivers text together with the tokens held for it. Where nobody reads, both are held on.
+void deliver_piece(Sequence& sequence, const TextPiece& text, EventBatch& events) {
   sequence.text += text.text;
   sequence.text_units += text.utf16_units;
-  piece.text = std::move(text.text);
-  piece.text_units = text.utf16_units;
+  sequence.held.text += text.text;
+  sequence.held.text_units += text.utf16_units;
+  if (!sequence.request.wants_pieces) return;
+  Event piece = std::exchange(sequence.held, Event());
+  piece.kind = Event::Kind::piece;
+  piece.request = sequence.id;
   piece.is_first = !std::exchange(sequence.has_piece, true);
   events.push_back(std::move(piece));
 }
@@ -63,10 +63,9 @@ FinishReason accept(Sequence& sequence, Draw&& draw, const Limits& limits, doubl
     sequence.held.logprobs.push_back(draw.chosen);
     sequence.held.top.push_back(std::move(draw.top));
   }
-  TextPiece text = sequence.stream ? sequence.stream->push(draw.token) : TextPiece();
-  const bool is_stopped = text.stopped;
-  if (!text.text.empty() || !sequence.stream) deliver_piece(sequence, std::move(text), events);
-  if (is_stopped) return FinishReason::stop;
+  const TextPiece text = sequence.stream ? sequence.stream->push(draw.token) : TextPiece();
+  if (!text.text.empty() || !sequence.stream) deliver_piece(sequence, text, events);
+  if (text.stopped) return FinishReason::stop;
   return sequence.n_output() >= sequence.max_output ? FinishReason::length : FinishReason::none;
 }
 
@@ -77,9 +76,9 @@ void accept_score(Sequence& sequence, int position, Draw&& draw) {
 }
 
 void deliver_end(Sequence& sequence, FinishReason reason, double now_ms, EventBatch& events) {
-  TextPiece rest = sequence.stream ? sequence.stream->finish() : TextPiece();
+  const TextPiece rest = sequence.stream ? sequence.stream->finish() : TextPiece();
   if (!rest.text.empty() || !sequence.held.tokens.empty()) {
-    deliver_piece(sequence, std::move(rest), events);
+    deliver_piece(sequence, rest, events);
   }
   Event end;
   end.request = sequence.id;

@@ -78,6 +78,8 @@ Engine::~Engine() { loop_->shut(); }
 
 Status Engine::submit(int64_t id, Request request) { return loop_->submit(id, std::move(request)); }
 void Engine::abort(int64_t id) { loop_->abort(id); }
+void Engine::read(int64_t id) { loop_->read(id); }
+
 EngineStats Engine::stats() const { return loop_->stats(); }
 void Engine::close(int64_t drain_ms) { loop_->close(drain_ms); }
 void Engine::close_async(int64_t drain_ms, std::function<void()> on_closed) {

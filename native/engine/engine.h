@@ -28,6 +28,8 @@ class Engine {
   Status submit(int64_t id, Request request);
   // Ends the request with a done event of reason abort within one step; unknown ids are ignored.
   void abort(int64_t id);
+  // The request's pieces are delivered from now on, the first with all since its start.
+  void read(int64_t id);
   EngineStats stats() const;
 
   // Stops admitting. Running requests finish, for at most drain_ms (negative: no limit), then are

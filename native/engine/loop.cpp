@@ -112,6 +112,8 @@ Status Loop::submit(int64_t id, Request request) {
 
 void Loop::abort(int64_t id) { post({Command::abort, id, nullptr, {}}); }
 
+void Loop::read(int64_t id) { post({Command::read, id, nullptr, {}}); }
+
 void Loop::post(Message message) {
   const std::lock_guard lock(mutex_);
   if (shared_.state == State::closed) return;
@@ -233,7 +235,11 @@ bool Loop::receive(EventBatch& events) {
 void Loop::take(Message& message, EventBatch& events) {
   if (message.command == Command::abort) return take_abort(message.id, events);
   if (message.command == Command::submit) return take_submit(message, events);
-  if (preparing_.erase(message.id) == 0) return;  // aborted meanwhile
+  if (message.command == Command::read) return take_read(message.id);
+  const auto found = preparing_.find(message.id);
+  if (found == preparing_.end()) return;  // aborted meanwhile
+  message.sequence->request.wants_pieces |= found->second;
+  preparing_.erase(found);
   admit(std::move(message.sequence), message.status, events);
 }
 
@@ -241,12 +247,18 @@ void Loop::take_submit(Message& message, EventBatch& events) {
   live_.insert(message.id);
   const Request& request = message.sequence->request;
   if (request.is_text || !request.stop.empty()) {
-    preparing_.insert(message.id);
+    preparing_.emplace(message.id, false);
     intake_->push(std::move(message.sequence));
     return;
   }
   const Status status = prepare(*message.sequence);
   admit(std::move(message.sequence), status, events);
+}
+
+void Loop::take_read(int64_t id) {
+  scheduler_->read(id);
+  const auto found = preparing_.find(id);
+  if (found != preparing_.end()) found->second = true;
 }
 
 void Loop::take_abort(int64_t id, EventBatch& events) {

@@ -31,6 +31,7 @@ class Loop {
 
   Status submit(int64_t id, Request request);
   void abort(int64_t id);
+  void read(int64_t id);
   EngineStats stats() const;
   void close(int64_t drain_ms);
   void close_async(int64_t drain_ms, std::function<void()> on_closed);
@@ -38,7 +39,7 @@ class Loop {
 
  private:
   using Clock = std::chrono::steady_clock;
-  enum class Command : uint8_t { submit, prepared, abort };
+  enum class Command : uint8_t { submit, prepared, abort, read };
   struct Message {
     Command command = Command::submit;
     int64_t id = 0;
@@ -62,6 +63,7 @@ class Loop {
   bool receive(EventBatch& events);
   void take(Message& message, EventBatch& events);
   void take_submit(Message& message, EventBatch& events);
+  void take_read(int64_t id);
   void take_abort(int64_t id, EventBatch& events);
   void admit(std::unique_ptr<Sequence> sequence, const Status& prepared, EventBatch& events);
   Status check_memory(const Sequence& sequence) const;
@@ -85,7 +87,7 @@ class Loop {
   int queue_limit_;
   int max_sequences_;
   std::unordered_set<int64_t> live_;
-  std::unordered_set<int64_t> preparing_;  // live, at the intake
+  std::unordered_map<int64_t, bool> preparing_;  // live, at the intake; whether somebody reads
   std::vector<Message> inbox_;
   std::vector<Draw> draws_;
   Clock::time_point delivered_at_;

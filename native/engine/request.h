@@ -41,6 +41,7 @@ struct Request {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_tokens;
   bool ignore_eos = false;
+  bool wants_pieces = true;  // false: none until somebody reads; the end brings the whole answer
   Priority priority = Priority::normal;
   int64_t deadline_ms = 0;  // from submission; 0: none
   std::string cache_salt;

@@ -65,6 +65,11 @@ void Scheduler::abort(int64_t id, double now_ms, EventBatch& events) {
   if (!sequence.is_scheduled) finish(sequence, FinishReason::abort, now_ms, events);
 }
 
+void Scheduler::read(int64_t id) {
+  const auto found = sequences_.find(id);
+  if (found != sequences_.end()) found->second->request.wants_pieces = true;
+}
+
 void Scheduler::fail_all(const Status& status, EventBatch& events) {
   while (!sequences_.empty()) fail(*sequences_.begin()->second, status, events);
   batch_.clear();

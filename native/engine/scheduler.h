@@ -29,6 +29,7 @@ class Scheduler {
   void add(std::unique_ptr<Sequence> sequence, double now_ms, EventBatch& events);
   // Unknown ids are ignored. A sequence of the batch that runs ends at its commit.
   void abort(int64_t id, double now_ms, EventBatch& events);
+  void read(int64_t id);  // its pieces are delivered from now on; unknown ids are ignored
   void fail_all(const Status& status, EventBatch& events);
 
   // The next step's work, empty only if there is none. Ends sequences whose deadline has passed.

@@ -32,7 +32,7 @@ struct Sequence {
 
   TokenCounts counts;                  // kept only if the sampling needs them
   std::unique_ptr<TextStream> stream;  // null: tokens are delivered without text
-  Event held;                          // tokens whose text is not complete yet
+  Event held;                          // tokens whose text is not complete or not read yet
   bool has_piece = false;              // delivered at least one
   std::string text;                    // delivered so far
   int text_units = 0;                  // of it

@@ -11,7 +11,8 @@ const ending: Ending = { ...counts, text: '', tokens: new Int32Array(0) }
 
 function open(n = 1) {
   const abort = vi.fn()
-  const { generation, feeds } = openGeneration(n, abort)
+  const read = vi.fn()
+  const { generation, feeds } = openGeneration(n, { abort, read })
   // The engine says all of an answer again at its end.
   const said = feeds.map(() => ({ text: '', tokens: [] as number[] }))
   const say = (index: number, text: string, ...tokens: number[]) => {
@@ -26,7 +27,7 @@ function open(n = 1) {
     feeds[index]?.done({ ...counts, text, tokens: Int32Array.from(tokens) })
   }
   const fail = (index = 0) => feeds[index]?.fail(new MillraceError('deadline', 'too late'))
-  return { generation, abort, say, end, fail }
+  return { generation, abort, read, say, end, fail }
 }
 
 async function collect(pieces: AsyncIterable<Piece>): Promise<Piece[]> {
@@ -64,6 +65,41 @@ describe('a generation', () => {
     end()
     expect(await collect(generation)).toEqual([
       { index: 0, text: 'ab', tokens: Int32Array.of(1, 2, 3) },
+    ])
+  })
+
+  it('asks for pieces when a reader comes, not before', async () => {
+    const { generation, read, end } = open()
+    expect(read).not.toHaveBeenCalled()
+    const reading = collect(generation)
+    expect(read).toHaveBeenCalledTimes(1)
+    end()
+    expect(await reading).toEqual([])
+  })
+
+  it('asks for nothing when it has ended', async () => {
+    const { generation, read, end } = open()
+    end()
+    await collect(generation)
+    expect(read).not.toHaveBeenCalled()
+  })
+
+  it('gives a reader what only the end brought', async () => {
+    const { generation, feeds } = openGeneration(1, { abort() {}, read() {} })
+    const reading = collect(generation)
+    feeds[0]?.piece('a', Int32Array.of(1), 0, 1)
+    await settle()
+    feeds[0]?.done({ ...counts, text: 'abc', tokens: Int32Array.of(1, 2, 3) })
+    expect(await reading).toEqual([
+      { index: 0, text: 'a', tokens: Int32Array.of(1) },
+      { index: 0, text: 'bc', tokens: Int32Array.of(2, 3) },
+    ])
+    const late = openGeneration(2, { abort() {}, read() {} })
+    for (const [index, text] of ['x', 'yz'].entries())
+      late.feeds[index]?.done({ ...counts, text, tokens: Int32Array.from(text, () => index) })
+    expect(await collect(late.generation)).toEqual([
+      { index: 0, text: 'x', tokens: Int32Array.of(0) },
+      { index: 1, text: 'yz', tokens: Int32Array.of(1, 1) },
     ])
   })
 
@@ -156,7 +192,7 @@ describe('a generation', () => {
   })
 
   it('holds the logprobs of the tokens in each piece', async () => {
-    const { generation, feeds } = openGeneration(1, () => {})
+    const { generation, feeds } = openGeneration(1, { abort() {}, read() {} })
     const entry = (token: number) => ({
       token,
       text: '',

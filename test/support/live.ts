@@ -10,6 +10,7 @@ export interface LiveRequest {
   stop?: string[]
   stopTokens?: Int32Array
   ignoreEos?: boolean
+  wantsPieces?: boolean
   priority?: number
   deadlineMs?: number
   cacheSalt?: string
@@ -73,6 +74,7 @@ export interface LiveEngine {
   /** Makes every later request wait for the end of the one before it instead. */
   serial(): void
   abort(id: number): void
+  read(id: number): void
   wait(ends: number, timeoutMs: number): boolean
   waitForTokens(tokens: number, timeoutMs: number): boolean
   events(): LiveEvent[]

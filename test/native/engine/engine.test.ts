@@ -41,6 +41,39 @@ describe('an answer', () => {
     expect(answer.end.decodeMs).toBeGreaterThan(0)
   })
 
+  test('comes whole at its end where nobody wants pieces', () => {
+    const engine = open()
+    const request = { ...endless, maxTokens: 40, seed: 4 }
+    const read = answerOf(engine, request)
+    expect(engine.submit(2, { ...request, wantsPieces: false })).toBe('')
+    expect(engine.wait(1, 30_000)).toBe(true)
+    const events = engine.events()
+    expect(events.map(({ kind }) => kind)).toEqual(['done'])
+    expect(Array.from(events[0]?.tokens ?? [])).toEqual(Array.from(read.tokens))
+    expect(events[0]?.text).toBe(read.text)
+  })
+
+  test.each([
+    ['tokens', endless.prompt],
+    ['a text, while it is tokenized', 'One day'],
+  ])('of %s has pieces once somebody reads, the first with all until then', (_, prompt) => {
+    const engine = open()
+    const request = { ...endless, prompt, wantsPieces: false }
+    expect(engine.submit(1, request)).toBe('')
+    if (typeof prompt !== 'string') {
+      for (let i = 0; i < 10_000 && engine.stats().steps < 20; i++) engine.wait(1, 1)
+    }
+    engine.read(1)
+    expect(engine.wait(1, 60_000)).toBe(true)
+    const events = engine.events()
+    const end = events.at(-1)
+    const pieces = events.slice(0, -1)
+    if (typeof prompt !== 'string') expect(pieces[0]?.tokens.length).toBeGreaterThanOrEqual(20)
+    expect(pieces.length).toBeGreaterThan(1)
+    expect(pieces.map(({ text }) => text).join('')).toBe(end?.text)
+    expect(pieces.flatMap((piece) => [...piece.tokens])).toEqual([...(end?.tokens ?? [])])
+  })
+
   test('counts its text in UTF-16 units', () => {
     const engine = open()
     expect(engine.submit(1, { ...endless, maxTokens: 200, seed: 9 })).toBe('')

@@ -72,6 +72,7 @@ inline Request request_of(const Napi::Object& object) {
   request.stop = strings_of(object.Get("stop"));
   request.stop_tokens = ints_of(object.Get("stopTokens"));
   request.ignore_eos = object.Get("ignoreEos").ToBoolean();
+  if (object.Has("wantsPieces")) request.wants_pieces = object.Get("wantsPieces").ToBoolean();
   request.priority = static_cast<Priority>(number_or(object, "priority", 1));
   request.deadline_ms = static_cast<int64_t>(number_or(object, "deadlineMs", 0));
   if (object.Get("cacheSalt").IsString()) request.cache_salt = object.Get("cacheSalt").ToString();

@@ -167,6 +167,8 @@ void add_calls(Napi::Object& object, const std::shared_ptr<LiveProbe>& probe) {
   method("serial", [probe](const Info&) { probe->sink->is_serial = true; });
   method("abort",
          [probe](const Info& call) { probe->engine->abort(call[0].ToNumber().Int64Value()); });
+  method("read",
+         [probe](const Info& call) { probe->engine->read(call[0].ToNumber().Int64Value()); });
   method("wait", [probe](const Info& call) {
     return Napi::Boolean::New(call.Env(), wait_for(*probe, call));
   });
