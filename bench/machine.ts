@@ -28,6 +28,7 @@ export interface Limits {
   read: number[]
   f32_avx2?: number[]
   f32_avx512?: number[]
+  bf16_avx512?: number[]
   int8_avx2?: number[]
   int8_avx_vnni?: number[]
   int8_vnni?: number[]

@@ -35,8 +35,14 @@ export const limitOf = (
 const integerLimits = ['int8_amx', 'int8_vnni', 'int8_avx_vnni', 'int8_avx2'] as const
 const floatLimits = ['f32_avx512', 'f32_avx2'] as const
 
-/** Their products are of f32 whatever the table. */
-const floatTypes = new Set(['F32', 'F16', 'BF16'])
+/** The most that the machine can do for products of a type, by its instructions. */
+const peakOf = (type: string, limits: Results['limits'], threads: number): [number, string] => {
+  const bf16 = type === 'BF16' ? limitOf(limits, ['bf16_avx512'], threads) : 0
+  if (bf16 > 0) return [bf16, 'bf16 peak']
+  return ['F32', 'F16', 'BF16'].includes(type)
+    ? [limitOf(limits, floatLimits, threads), 'f32 peak']
+    : [limitOf(limits, integerLimits, threads), 'int8 peak']
+}
 
 const share = (value: number, unit: string, limit: number, of: string): string =>
   limit > 0
@@ -49,9 +55,7 @@ export const denominator = (row: Row, limits: Results['limits']): string => {
   const { kind, threads } = row.case
   if (!ours || !row.work) return ''
   const { bytesPerToken, layerOperations, headOperations } = row.work
-  const isFloat = floatTypes.has(row.case.type)
-  const peak = limitOf(limits, isFloat ? floatLimits : integerLimits, threads)
-  const ofPeak = isFloat ? 'f32 peak' : 'int8 peak'
+  const [peak, ofPeak] = peakOf(row.case.type, limits, threads)
   if (kind === 'decode') {
     const read = limitOf(limits, ['read'], threads)
     return share((ours.value.median * bytesPerToken) / 1e9, 'GB/s', read, 'read bandwidth')
@@ -120,10 +124,11 @@ const list = (values: readonly number[] | undefined): string =>
 
 const limitsLine = (name: string, limits: Limits | undefined): string => {
   if (!limits) return ''
-  const { read, f32_avx2, f32_avx512, int8_avx2, int8_avx_vnni, int8_vnni, int8_amx } = limits
+  const { read, f32_avx2, f32_avx512, bf16_avx512 } = limits
+  const { int8_avx2, int8_avx_vnni, int8_vnni, int8_amx } = limits
   return (
     `Limits ${name}, for 1..${read.length} threads: read ${list(read)} GB/s; ` +
-    `f32 ${list(f32_avx512 ?? f32_avx2)} GFLOP/s; int8 multiply-add pairs ${list(int8_avx2)}, ` +
+    `f32 ${list(f32_avx512 ?? f32_avx2)} GFLOP/s, bf16 ${list(bf16_avx512)}; int8 multiply-add pairs ${list(int8_avx2)}, ` +
     `VNNI ${list(int8_vnni ?? int8_avx_vnni)}, AMX ${list(int8_amx)} GOP/s.`
   )
 }

@@ -42,6 +42,14 @@ describe('report', () => {
     expect(denominator(row, limits)).toBe('100 GOP/s, 25 % of f32 peak')
   })
 
+  it('divides prefill of bf16 by what instructions for bf16 can do, where there are any', () => {
+    const row = { ...decodeRow([100], [50], { kind: 'prefill', type: 'BF16' }), work }
+    const limits = { read: [20, 40], f32_avx512: [200, 400] }
+    expect(denominator(row, { before: limits })).toBe('100 GOP/s, 25 % of f32 peak')
+    const bf16 = { ...limits, bf16_avx512: [400, 800] }
+    expect(denominator(row, { before: bf16 })).toBe('100 GOP/s, 13 % of bf16 peak')
+  })
+
   it('gives no share where the limits were not measured', () => {
     expect(denominator({ ...decodeRow([100], []), work }, {})).toBe('20 GB/s')
   })

@@ -10,6 +10,7 @@
 #include "ops/cpu/attention-range.inl"
 #include "ops/cpu/attention.inl"
 #include "ops/cpu/unpack.inl"
+#include "ops/cpu/tiles.inl"
 #include "ops/cpu/matmul.inl"
 
 const Ops k_ops{

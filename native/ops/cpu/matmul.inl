@@ -4,7 +4,8 @@
 //   sum = (sum of code * q) - zero * (sum of q)                      an exact integer, per
 //   sub-block out = fma(sum, d * dx, out), then fma(min, dx * (sum of q), out)   sub-blocks in
 //   order of K
-// and out = fma(w, x, out) for every k for a float type. A lane is a row, so nothing is summed
+// and out = fma(w, x, out) for every k for a float type (bf16, where the processor multiplies it:
+// the input rounded to bf16, out += w * x by pairs of k). A lane is a row, so nothing is summed
 // across lanes. Few tokens read the packed form; more unpack a panel once for all of them.
 
 // 32 columns of one token's input. minus, sum: [0], [1] of each half, [2] of the whole.
@@ -14,51 +15,6 @@ struct alignas(64) InputBlock {
   int32_t minus[3];  // -(sum of q)
   float sum[3];      // scale * (sum of q)
 };
-
-// Some blocks of one group of rows, and where their products go.
-struct Strip {
-  const uint8_t* weights;  // of the first block
-  int blocks;
-  bool begins;        // sums start at zero; otherwise they go on from out
-  const float* bias;  // added at the end, or null
-  int lanes;          // rows of the group that exist
-  float* out;
-  int64_t out_stride;
-};
-
-// The sums of T tokens, of which the first n exist.
-template <int T>
-inline void load_sums(const Strip& strip, F32 (&sums)[k_halves][T], int n = T) {
-  for (int h = 0; h < k_halves; h++) {
-    const int lanes = strip.lanes - h * V::k_width;
-#pragma GCC unroll 16
-    for (int t = 0; t < T; t++) {
-      const float* p = strip.out + t * strip.out_stride + h * V::k_width;
-      sums[h][t] = strip.begins || t >= n ? V::zero()
-                   : lanes >= V::k_width  ? V::load(p)
-                                          : V::load_first(p, lanes < 0 ? 0 : lanes);
-    }
-  }
-}
-
-template <int T>
-inline void store_sums(const Strip& strip, F32 (&sums)[k_halves][T], int n = T) {
-  for (int h = 0; h < k_halves; h++) {
-    const int lanes = std::min(strip.lanes - h * V::k_width, V::k_width);
-    if (lanes <= 0) return;
-    const F32 bias = strip.bias ? V::load_first(strip.bias + h * V::k_width, lanes) : V::zero();
-#pragma GCC unroll 16
-    for (int t = 0; t < T; t++) {
-      if (t >= n) break;
-      const F32 v = strip.bias ? V::add(sums[h][t], bias) : sums[h][t];
-      float* p = strip.out + t * strip.out_stride + h * V::k_width;
-      if (lanes == V::k_width)
-        V::store(p, v);
-      else
-        V::store_first(p, lanes, v);
-    }
-  }
-}
 
 // out += the part of a sub-block for the input x: its sum of products, scaled, and its minimum.
 template <class S>
@@ -160,34 +116,15 @@ constexpr int filled_up(int n) {
   return is_by_matrices(n) ? (n + k_tokens - 1) / k_tokens * k_tokens : n;
 }
 
-// Otherwise tokens are taken in tiles of k_tile, then of smaller powers of two.
-constexpr int tile_width(int n) {
-  for (int width = V::k_tile; width > 1; width /= 2)
-    if (n >= width) return width;
-  return 1;
-}
-
-// Calls run.operator()<width>() with the width of a tile.
-template <class F>
-inline void with_width(int width, F&& run) {
-  if (width == 8) {
-    if constexpr (V::k_tile >= 8) run.template operator()<8>();
-  } else if (width == 4) {
-    run.template operator()<4>();
-  } else if (width == 2) {
-    run.template operator()<2>();
-  } else {
-    run.template operator()<1>();
-  }
-}
-
 // The input of a step as the kernels read it, one after the other by tiles; in a tile of T tokens:
-// blocks[block][T] for quantized weights, floats[k][T] for float weights.
+// blocks[block][T] for quantized weights, floats[k][T] for float weights, pairs[k / 2][T] for bf16
+// weights by pairs.
 struct Step {
   const MatmulArgs* args = nullptr;
   int cols = 0;
   InputBlock* blocks = nullptr;
   const float* floats = nullptr;
+  uint32_t* pairs = nullptr;
   uint8_t* panels = nullptr;  // panel_bytes per worker
   size_t panel_bytes = 0;
 };
@@ -239,6 +176,20 @@ void prepare_floats(const Step& step, int first, int width) {
   for (int t = 0; t < width; t++) {
     const float* x = step.args->x + (first + t) * step.args->x_stride;
     for (int k = 0; k < step.cols; k++) out[int64_t(k) * width + t] = x[k];
+  }
+}
+
+template <class V>
+void prepare_pairs(const Step& step, int first, int width) {
+  uint32_t* out = step.pairs + int64_t(first) * step.cols / 2;
+  for (int t = 0; t < width; t++) {
+    const float* x = step.args->x + (first + t) * step.args->x_stride;
+    for (int k = 0; k < step.cols; k += V::k_width) {
+      uint32_t pairs[V::k_width / 2];
+      const int n = std::min(step.cols - k, V::k_width);
+      V::store_bf16(pairs, V::load_first(x + k, n));
+      for (int i = 0; i < n / 2; i++) out[int64_t(k / 2 + i) * width + t] = pairs[i];
+    }
   }
 }
 
@@ -352,36 +303,12 @@ void run_matrices(const Step& step, const Piece& piece) {
 }
 
 // Float weights.
-template <DType Type>
-struct Floats {
-  static constexpr int k_size = float_bytes(Type);
-  static F32 load(const uint8_t* p) {
-    if constexpr (Type == DType::f16) return V::load_f16(p);
-    if constexpr (Type == DType::bf16) return V::load_bf16(p);
-    return V::load(reinterpret_cast<const float*>(p));
-  }
-};
-
-// G groups at once, so that enough sums are on their way when there is one token.
-template <class S, int G, int T>
-void tile_floats(const Strip* strips, const float* x, int cols) {
-  F32 sums[G][k_halves][T];
-  for (int g = 0; g < G; g++) load_sums(strips[g], sums[g]);
-  int64_t at = 0;
-  for (int k = 0; k < cols; k++, x += T) {
-    if (T == 1 && V::k_prefetch_far_bytes > 0 && at % 64 == 0)
-      for (int g = 0; g < G; g++) prefetch_line(strips[g].weights + at);
-#pragma GCC unroll 2
-    for (int h = 0; h < k_halves; h++, at += S::k_size * V::k_width) {
-#pragma GCC unroll 4
-      for (int g = 0; g < G; g++) {
-        const F32 w = S::load(strips[g].weights + at);
-#pragma GCC unroll 16
-        for (int t = 0; t < T; t++) sums[g][h][t] = V::fma(w, V::splat(x[t]), sums[g][h][t]);
-      }
-    }
-  }
-  for (int g = 0; g < G; g++) store_sums(strips[g], sums[g]);
+template <class S>
+const typename S::Input* input_of(const Step& step, int token) {
+  if constexpr (S::k_cols == 2)
+    return step.pairs + int64_t(token) * step.cols / 2;
+  else
+    return step.floats + int64_t(token) * step.cols;
 }
 
 template <class S>
@@ -390,7 +317,7 @@ void run_floats(const Step& step, const Piece& piece) {
   for (int g = 0; g < piece.n_groups; g++) strips[g] = strip_of(step, piece, piece.group + g);
   for (int t = 0; t < piece.n_tokens;) {
     const int width = tile_width(piece.n_tokens - t);
-    const float* x = step.floats + int64_t(piece.token + t) * step.cols;
+    const auto* x = input_of<S>(step, piece.token + t);
     int g = 0;
     if (width == 1) {
       for (; g + 4 <= piece.n_groups; g += 4) tile_floats<S, 4, 1>(strips + g, x, step.cols);
@@ -434,6 +361,10 @@ void run_plain(const Step& step, const Piece& piece) {
   }
 }
 
+constexpr bool is_by_pairs(const Weight& w) {
+  return V::k_has_bf16_pairs && w.dtype == DType::bf16 && w.cols % 2 == 0;
+}
+
 bool has_packed_form(const Weight& w) { return packed_bytes(w.dtype, 1, w.cols) > 0; }
 
 // The groups of a piece in packed form. Those of a weight that is not packed yet are packed into
@@ -456,6 +387,8 @@ Run run_of(const Weight& w, int n_tokens) {
   if (!has_packed_form(w)) return run_plain;
   if (w.dtype == DType::f32) return run_floats<Floats<DType::f32>>;
   if (w.dtype == DType::f16) return run_floats<Floats<DType::f16>>;
+  if constexpr (V::k_has_bf16_pairs)
+    if (is_by_pairs(w)) return run_floats<Bf16Pairs<V>>;
   if (w.dtype == DType::bf16) return run_floats<Floats<DType::bf16>>;
   return with_source(w.dtype, [&]<class S>() -> Run {
     if (n_tokens <= V::k_direct_tokens) return run_direct<S>;
@@ -469,11 +402,13 @@ Run run_of(const Weight& w, int n_tokens) {
 // Reserves what the step needs, in one block of scratch. False when memory was refused.
 bool reserve(Queue& queue, Step& step) {
   const MatmulArgs& args = *step.args;
-  bool is_quantized = false, is_float = false;
+  bool is_quantized = false, is_float = false, is_paired = false;
   size_t room_bytes = 0;  // of a worker, beside its panel
   for (int i = 0; i < args.count; i++) {
     const Weight& w = args.products[i].weight;
-    if (float_bytes(w.dtype))
+    if (is_by_pairs(w))
+      is_paired = true;
+    else if (float_bytes(w.dtype))
       is_float = true;
     else if (has_packed_form(w))
       is_quantized = true;
@@ -486,13 +421,15 @@ bool reserve(Queue& queue, Step& step) {
   const size_t n_blocks = static_cast<size_t>(filled_up(args.n)) * (step.cols / k_block_cols);
   const size_t blocks = is_quantized ? n_blocks * sizeof(InputBlock) : 0;
   const size_t floats = is_float ? (n * step.cols * sizeof(float) + 63) / 64 * 64 : 0;
+  const size_t pairs = is_paired ? (n * step.cols * 2 + 63) / 64 * 64 : 0;
   step.panel_bytes = k_panel_bytes + (room_bytes + 63) / 64 * 64;
   const size_t panels = static_cast<size_t>(queue.pool().size()) * step.panel_bytes;
-  uint8_t* p = static_cast<uint8_t*>(queue.scratch(blocks + floats + panels));
+  uint8_t* p = static_cast<uint8_t*>(queue.scratch(blocks + floats + pairs + panels));
   if (!p) return false;
   if (is_quantized) step.blocks = reinterpret_cast<InputBlock*>(p);
   if (is_float) step.floats = args.n == 1 ? args.x : reinterpret_cast<float*>(p + blocks);
-  step.panels = p + blocks + floats;
+  if (is_paired) step.pairs = reinterpret_cast<uint32_t*>(p + blocks + floats);
+  step.panels = p + blocks + floats + pairs;
   return true;
 }
 
@@ -502,7 +439,7 @@ constexpr int k_prepare_tokens = std::max(V::k_tile, V::k_matrix_tokens);
 void prepare(Queue& queue, const Step& step) {
   const int n = step.args->n;
   const bool has_floats = step.floats && step.floats != step.args->x;
-  if (!step.blocks && !has_floats) return;
+  if (!step.blocks && !has_floats && !step.pairs) return;
   const int n_units = (n + k_prepare_tokens - 1) / k_prepare_tokens;
   auto body = [&](int begin, int end, int) {
     const int stop = std::min(end * k_prepare_tokens, n);
@@ -510,6 +447,8 @@ void prepare(Queue& queue, const Step& step) {
       const int width = tile_width(stop - t);
       if (step.blocks && !is_by_matrices(n)) prepare_blocks(step, t, width, width);
       if (has_floats) prepare_floats(step, t, width);
+      if constexpr (V::k_has_bf16_pairs)
+        if (step.pairs) prepare_pairs<V>(step, t, width);
       t += width;
     }
     if (step.blocks && is_by_matrices(n))

@@ -5,6 +5,7 @@
 
 struct Verbs256 : NoMatrices {
   static constexpr int k_width = 8;
+  static constexpr bool k_has_bf16_pairs = false;  // products of bf16, see avx512-bf16.h
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 4;                // tokens that a matmul tile keeps in registers
   static constexpr int k_direct_tokens = 16;      // up to so many, matmul reads the packed form

@@ -5,6 +5,7 @@
 
 struct Verbs512 {
   static constexpr int k_width = 16;
+  static constexpr bool k_has_bf16_pairs = false;  // products of bf16, see avx512-bf16.h
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 8;                // tokens that a matmul tile keeps in registers
   static constexpr int k_prefetch_bytes = 2048;   // how far ahead of its use a line is asked for

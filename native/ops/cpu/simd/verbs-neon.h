@@ -3,6 +3,7 @@
 
 struct VerbsNeon : NoMatrices {
   static constexpr int k_width = 8;
+  static constexpr bool k_has_bf16_pairs = false;  // products of bf16, see avx512-bf16.h
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 4;
   static constexpr int k_direct_tokens = 16;

@@ -1,0 +1,113 @@
+// What the tiles of a product share, whatever its weights; and the tile of float weights.
+
+// Some blocks of one group of rows, and where their products go.
+struct Strip {
+  const uint8_t* weights;  // of the first block
+  int blocks;
+  bool begins;        // sums start at zero; otherwise they go on from out
+  const float* bias;  // added at the end, or null
+  int lanes;          // rows of the group that exist
+  float* out;
+  int64_t out_stride;
+};
+
+// The sums of T tokens, of which the first n exist.
+template <int T>
+inline void load_sums(const Strip& strip, F32 (&sums)[k_halves][T], int n = T) {
+  for (int h = 0; h < k_halves; h++) {
+    const int lanes = strip.lanes - h * V::k_width;
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t++) {
+      const float* p = strip.out + t * strip.out_stride + h * V::k_width;
+      sums[h][t] = strip.begins || t >= n ? V::zero()
+                   : lanes >= V::k_width  ? V::load(p)
+                                          : V::load_first(p, lanes < 0 ? 0 : lanes);
+    }
+  }
+}
+
+template <int T>
+inline void store_sums(const Strip& strip, F32 (&sums)[k_halves][T], int n = T) {
+  for (int h = 0; h < k_halves; h++) {
+    const int lanes = std::min(strip.lanes - h * V::k_width, V::k_width);
+    if (lanes <= 0) return;
+    const F32 bias = strip.bias ? V::load_first(strip.bias + h * V::k_width, lanes) : V::zero();
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t++) {
+      if (t >= n) break;
+      const F32 v = strip.bias ? V::add(sums[h][t], bias) : sums[h][t];
+      float* p = strip.out + t * strip.out_stride + h * V::k_width;
+      if (lanes == V::k_width)
+        V::store(p, v);
+      else
+        V::store_first(p, lanes, v);
+    }
+  }
+}
+
+// Tokens are taken in tiles of k_tile, then of smaller powers of two.
+constexpr int tile_width(int n) {
+  for (int width = V::k_tile; width > 1; width /= 2)
+    if (n >= width) return width;
+  return 1;
+}
+
+// Calls run.operator()<width>() with the width of a tile.
+template <class F>
+inline void with_width(int width, F&& run) {
+  if (width == 8) {
+    if constexpr (V::k_tile >= 8) run.template operator()<8>();
+  } else if (width == 4) {
+    run.template operator()<4>();
+  } else if (width == 2) {
+    run.template operator()<2>();
+  } else {
+    run.template operator()<1>();
+  }
+}
+
+// Float weights, of k_cols columns at a time, with inputs that belong to them.
+template <DType Type>
+struct Floats {
+  using Input = float;
+  static constexpr int k_cols = 1;
+  static constexpr int k_size = float_bytes(Type);
+  static F32 load(const uint8_t* p) {
+    if constexpr (Type == DType::f16) return V::load_f16(p);
+    if constexpr (Type == DType::bf16) return V::load_bf16(p);
+    return V::load(reinterpret_cast<const float*>(p));
+  }
+  static F32 add(F32 w, Input x, F32 sum) { return V::fma(w, V::splat(x), sum); }
+};
+
+// bf16 by pairs of columns, with inputs rounded to bf16: twice the products per instruction.
+template <class V>
+struct Bf16Pairs {
+  using Input = uint32_t;
+  static constexpr int k_cols = 2;
+  static constexpr int k_size = k_cols * float_bytes(DType::bf16);
+  static auto load(const uint8_t* p) { return V::load_bf16_pairs(p); }
+  static F32 add(typename V::pairs w, Input x, F32 sum) { return V::dot_bf16(w, x, sum); }
+};
+
+// G groups at once, so that enough sums are on their way when there is one token.
+template <class S, int G, int T>
+void tile_floats(const Strip* strips, const typename S::Input* x, int cols) {
+  F32 sums[G][k_halves][T];
+  for (int g = 0; g < G; g++) load_sums(strips[g], sums[g]);
+  int64_t at = 0;
+  for (int k = 0; k < cols; k += S::k_cols, x += T) {
+    if (T == 1 && V::k_prefetch_far_bytes > 0 && at % 64 == 0)
+      for (int g = 0; g < G; g++) prefetch_line(strips[g].weights + at);
+#pragma GCC unroll 2
+    for (int h = 0; h < k_halves; h++, at += S::k_size * V::k_width) {
+#pragma GCC unroll 4
+      for (int g = 0; g < G; g++) {
+        const auto w = S::load(strips[g].weights + at);
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) sums[g][h][t] = S::add(w, x[t], sums[g][h][t]);
+      }
+    }
+  }
+  for (int g = 0; g < G; g++) store_sums(strips[g], sums[g]);
+}
