@@ -163,10 +163,10 @@ void quantize(const float* x, InputBlock& out) {
 void prepare_blocks(const Step& step, int first, int width, int n) {
   const int n_blocks = step.cols / k_block_cols;
   InputBlock* out = step.blocks + int64_t(first) * n_blocks;
-  for (int t = 0; t < n; t++) {
-    const float* x = step.args->x + (first + t) * step.args->x_stride;
-    for (int b = 0; b < n_blocks; b++) quantize(x + b * k_block_cols, out[b * width + t]);
-  }
+  const float* x = step.args->x + first * step.args->x_stride;
+  for (int b = 0; b < n_blocks; b++)  // written front to back
+    for (int t = 0; t < n; t++)
+      quantize(x + t * step.args->x_stride + b * k_block_cols, out[b * width + t]);
   for (int t = n; t < width; t++)
     for (int b = 0; b < n_blocks; b++) out[b * width + t] = {};
 }
@@ -224,12 +224,17 @@ inline Strip strip_of(const Step& step, const Piece& piece, int group) {
   return strip;
 }
 
-// All tiles of the piece's tokens, with weights from S; x starts at block `block`.
+// All tiles of the piece's tokens, with weights from S; x starts at block `block`. Meanwhile asks
+// for what will be unpacked next.
 template <class S>
-void run_tiles(const Step& step, const Piece& piece, Strip strip, int block) {
+void run_tiles(const Step& step, const Piece& piece, Strip strip, int block,
+               std::span<const uint8_t> next = {}) {
   const int n_blocks = step.cols / k_block_cols;
+  size_t asked = 0;
   for (int t = 0; t < piece.n_tokens;) {
     const int width = tile_width(piece.n_tokens - t);
+    for (; asked * piece.n_tokens < next.size() * (t + width); asked += 64)
+      V::prefetch_far(next.data() + asked);
     const InputBlock* x = step.blocks + int64_t(piece.token + t) * n_blocks + block * width;
     with_width(width, [&]<int T>() { tile<S, T>(strip, x); });
     strip.out += width * strip.out_stride;
@@ -263,10 +268,17 @@ template <class S>
 void run_panels(const Step& step, const Piece& piece) {
   uint8_t* panel = step.panels + piece.worker * step.panel_bytes;
   const int n_blocks = step.cols / k_block_cols;
+  constexpr int k_share = S::k_unit / (unit_cols(S::k_form) / k_block_cols);  // bytes of a block
   for (int b = 0; b < n_blocks; b += k_panel_blocks) {
     const int count = n_blocks - b < k_panel_blocks ? n_blocks - b : k_panel_blocks;
-    for (int g = 0; g < piece.n_groups; g++)
-      run_tiles<PanelOf<S>>(step, piece, panel_strip<S>(step, piece, g, b, count, panel), b);
+    for (int g = 0; g < piece.n_groups; g++) {
+      const Strip strip = panel_strip<S>(step, piece, g, b, count, panel);
+      // Of the next group; after the last the next blocks of the first, or the next piece.
+      const bool is_next_part = g + 1 == piece.n_groups && b + count < n_blocks;
+      const int block = (is_next_part ? 0 : g + 1) * n_blocks + b + (is_next_part ? count : 0);
+      const std::span next(piece.weights + size_t(block) * k_share, size_t(count) * k_share);
+      run_tiles<PanelOf<S>>(step, piece, strip, b, next);
+    }
   }
 }
 
