@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <utility>
 
 #if defined(_WIN32)
 #include <windows.h>
@@ -213,14 +214,24 @@ Result<std::shared_ptr<const FileMap>> FileMap::open(const std::string& path, bo
   auto memory = use_mmap ? map_file(*file, path, *size) : read_file(*file, path, *size, hooks);
   TRY(memory);
   if (hooks.progress) hooks.progress(1.0);
-  auto map = std::shared_ptr<FileMap>(new FileMap);
-  map->memory_ = std::move(*memory);
-  map->bytes_ = {static_cast<const std::byte*>(map->memory_.get()), *size};
-  map->mapped_ = use_mmap;
-  return std::shared_ptr<const FileMap>(std::move(map));
+  return std::shared_ptr<const FileMap>(new FileMap(path, std::move(*memory), *size, use_mmap));
 }
 
+FileMap::FileMap(std::string path, std::shared_ptr<void> memory, size_t n_bytes, bool is_mapped)
+    : path_(std::move(path)),
+      mapped_(is_mapped),
+      memory_(std::move(memory)),
+      bytes_(static_cast<const std::byte*>(memory_.get()), n_bytes),
+      guard_(memory_.get(), is_mapped ? n_bytes : 0) {}
+
 FileMap::~FileMap() = default;
+
+Status FileMap::check() const {
+  if (guard_.is_whole()) return {};
+  return error(ErrorCode::bad_file,
+               "Expected \"%s\" to keep its %zu bytes while it is open but it has become shorter",
+               path_.c_str(), bytes_.size());
+}
 
 void FileMap::release_pages() const {
 #if !defined(_WIN32)

@@ -1,7 +1,7 @@
 #pragma once
 // A regular file as read-only memory: mapped, or read whole where mapping is not wanted.
-// Invariant: bytes() stays valid and unchanged while the object lives, provided nobody shortens a
-// mapped file on disk meanwhile (the operating system then ends the process that reads the hole).
+// Invariant: bytes() stays valid and unchanged while the object lives, provided nobody writes to a
+// mapped file meanwhile. What a shortened file has lost reads as zeros, and check() says so.
 // Threads: immutable after open; any.
 
 #include <functional>
@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "base/map-guard.h"
 #include "base/result.h"
 
 namespace millrace {
@@ -33,16 +34,19 @@ class FileMap {
 
   Bytes bytes() const { return bytes_; }
   bool mapped() const { return mapped_; }
+  Status check() const;  // bad-file once a read met the end of a file that became shorter
 
   // Says that most of a mapping is not needed for now: its pages stay in the system's cache and no
   // longer count as this process's memory, until they are read again.
   void release_pages() const;
 
  private:
-  FileMap() = default;
-  Bytes bytes_;
+  FileMap(std::string path, std::shared_ptr<void> memory, size_t n_bytes, bool is_mapped);
+  std::string path_;
   bool mapped_ = false;
   std::shared_ptr<void> memory_;  // releases the mapping or the buffer
+  Bytes bytes_;
+  MapGuard guard_;  // after memory_: it ends first
 };
 
 // For tests: what the operating system refuses from now on.

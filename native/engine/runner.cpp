@@ -125,6 +125,7 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
   for (const BatchOutput& output : batch.outputs) wanted_.push_back(wanted_of(output));
   if (remote_) return remote_->draw(*device_, workspace_->logits, wanted_, draws);
   TRY(device_->finish());
+  TRY(model_->check_file());  // the step may have read what is no longer there
   draws.resize(wanted_.size());
   device_->queue().pool().parallel_for(n_outputs, 1, [&](int begin, int end, int worker) {
     for (int i = begin; i < end; ++i) {

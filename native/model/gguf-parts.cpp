@@ -19,6 +19,10 @@ class GgufFile : public ModelFile {
   void release_pages() const override {
     for (const auto& file : files_) file->release_pages();
   }
+  Status check() const override {
+    for (const auto& file : files_) TRY(file->check());
+    return {};
+  }
 
   // The first part brings the metadata.
   void add(std::shared_ptr<const FileMap> file, GgufPart part) {

@@ -106,7 +106,8 @@ class ModelFile {
   virtual const std::vector<TensorEntry>& tensors() const = 0;  // in file order
   virtual const TensorEntry* find(std::string_view name) const = 0;
   virtual size_t size_bytes() const = 0;   // of all parts
-  virtual void release_pages() const = 0;  // as FileMap's
+  virtual void release_pages() const = 0;  // as FileMap's, likewise the next
+  virtual Status check() const = 0;
 };
 
 // Opens a file of any known format. vocabulary_only: tensors of unknown types are passed over, and

@@ -79,6 +79,7 @@ Result<std::shared_ptr<const Model>> Model::open(const std::string& path,
     model->info_.kv_heads = model->config_.n_kv_heads;
     model->info_.head_dim = model->config_.head_dim;
   }
+  TRY((*file)->check());
   if (options.hooks.progress) options.hooks.progress(1.0);
   return std::shared_ptr<const Model>(std::move(model));
 }
@@ -95,6 +96,7 @@ Result<std::shared_ptr<const Weights>> Model::weights(Device& device) const {
       if (auto weights = weak.lock()) return weights;
   auto weights = Weights::load(file_, config_, device);
   TRY(weights);
+  TRY(check_file());
   std::erase_if(weights_, [&](auto& entry) { return entry.first == table; });
   weights_.emplace_back(table, *weights);
   return *weights;

@@ -48,6 +48,7 @@ class Model {
 
   // The weights as this device's table reads them; made at the first call, then shared.
   Result<std::shared_ptr<const Weights>> weights(Device& device) const;
+  Status check_file() const { return file_->check(); }  // as FileMap's
 
  private:
   ModelInfo info_;

@@ -1,0 +1,25 @@
+#pragma once
+// What happens to who reads a mapped file that has become shorter: from the hole on it reads zeros,
+// and the guard knows, where the operating system would end the process (SIGBUS). The handler is
+// there while a guard is; signals from elsewhere go on to the handler before it.
+// Threads: any; the handler runs on the one that reads.
+
+#include <cstddef>
+
+namespace millrace {
+
+class MapGuard {
+ public:
+  // The mapping ends after the guard. Of no bytes, or where memory is refused, it guards nothing.
+  MapGuard(const void* begin, size_t n_bytes);
+  ~MapGuard();
+  MapGuard(const MapGuard&) = delete;
+  MapGuard& operator=(const MapGuard&) = delete;
+
+  bool is_whole() const;  // false: a read met the hole
+
+ private:
+  struct Range* range_ = nullptr;
+};
+
+}  // namespace millrace
