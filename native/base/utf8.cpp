@@ -12,7 +12,9 @@ uint32_t mapped(std::span<const CodepointRun> table, uint32_t codepoint) {
   if (above == table.begin()) return codepoint;
   const CodepointRun& run = *(above - 1);
   const uint32_t offset = codepoint - run.first;
-  if (codepoint > run.last || offset % run.stride != 0) return codepoint;
+  if (codepoint > run.last) return codepoint;
+  if (run.stride == 0) return decomposition_images()[run.image + offset];
+  if (offset % run.stride != 0) return codepoint;
   return run.image + offset / run.stride * static_cast<uint32_t>(run.step);
 }
 

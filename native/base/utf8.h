@@ -37,6 +37,7 @@ std::span<const uint32_t> category_table();  // first code point << 8 | category
 std::span<const uint32_t> whitespace_table();
 std::span<const CodepointRun> lower_table();
 std::span<const CodepointRun> decomposition_table();
+std::span<const uint32_t> decomposition_images();  // of runs without stride, from run.image on
 
 Category category_of(uint32_t codepoint);
 bool is_whitespace(uint32_t codepoint);

@@ -33,22 +33,28 @@ constexpr std::array<int16_t, 324> make_bytes() {
 }
 constexpr std::array<int16_t, 324> k_bytes = make_bytes();
 
-// (left, right) -> rank and result, open addressing.
+// (left, right) -> rank and result, open addressing. Most pairs are not there, which a bit per hash
+// says from a nearer cache than megabytes of slots.
 class MergeTable {
  public:
-  explicit MergeTable(size_t n) : slots_(std::bit_ceil(n * 2 + 16)), mask_(slots_.size() - 1) {}
+  explicit MergeTable(size_t n)
+      : slots_(std::bit_ceil(n * 2 + 16)), mask_(slots_.size() - 1), bits_(slots_.size() / 16) {}
 
   // The first of equal pairs stays.
   void insert(int32_t left, int32_t right, Merge merge) {
     const uint64_t key = key_of(left, right);
-    size_t at = place(key);
+    const uint64_t hash = hash_of(key);
+    bits_[bit_of(hash) / 64] |= uint64_t{1} << (bit_of(hash) % 64);
+    size_t at = place(hash);
     while (slots_[at].key != k_empty && slots_[at].key != key) at = (at + 1) & mask_;
     if (slots_[at].key == k_empty) slots_[at] = {key, merge};
   }
 
   Merge find(int32_t left, int32_t right) const {
     const uint64_t key = key_of(left, right);
-    for (size_t at = place(key);; at = (at + 1) & mask_) {
+    const uint64_t hash = hash_of(key);
+    if ((bits_[bit_of(hash) / 64] >> (bit_of(hash) % 64) & 1) == 0) return {0, -1};
+    for (size_t at = place(hash);; at = (at + 1) & mask_) {
       if (slots_[at].key == key) return slots_[at].merge;
       if (slots_[at].key == k_empty) return {0, -1};
     }
@@ -64,12 +70,12 @@ class MergeTable {
     return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) |
            static_cast<uint32_t>(right);
   }
-  size_t place(uint64_t key) const {
-    const uint64_t mixed = (key ^ (key >> 29)) * 0x9E3779B97F4A7C15u;
-    return (mixed >> 20) & mask_;
-  }
+  static uint64_t hash_of(uint64_t key) { return (key ^ (key >> 29)) * 0x9E3779B97F4A7C15u; }
+  size_t place(uint64_t hash) const { return (hash >> 20) & mask_; }
+  size_t bit_of(uint64_t hash) const { return (hash >> 18) & (mask_ << 2 | 3); }
   std::vector<Slot> slots_;
   size_t mask_;
+  std::vector<uint64_t> bits_;  // four per slot
 };
 
 // A symbol is a token (its id), or a text that takes part in merges without being a token (ids

@@ -36,33 +36,83 @@ struct MergeWork {
 
 namespace merge_detail {
 
-inline constexpr size_t k_short = 48;  // below it a scan of all pairs is cheaper than a heap
+inline constexpr size_t k_short =
+    128;  // up to it, looking for the lowest key is cheaper than a heap
 inline constexpr uint32_t k_none = ~0u;
 
-// Scans all pairs for each merge. `symbols` shrinks to the result.
+// The keys of all pairs by their left symbol, with the lowest of each block of them, so that
+// finding the lowest of all looks at some 24 numbers. Kept with the sign turned: only signed
+// numbers have a vector minimum in every x86-64.
+class Keys {
+ public:
+  static constexpr size_t k_block = 16;
+  explicit Keys(size_t n) : n_blocks_((n + k_block - 1) / k_block) {
+    std::fill_n(keys_, n_blocks_ * k_block, k_highest);
+    std::fill_n(lowest_, n_blocks_, k_highest);
+  }
+  void set(size_t i, uint32_t key) { keys_[i] = static_cast<int32_t>(key ^ 0x80000000u); }
+  void refresh(size_t i) {  // after set, of one or more in a block
+    const int32_t* keys = keys_ + i / k_block * k_block;
+    int32_t lowest = k_highest;
+    for (size_t k = 0; k < k_block; ++k) lowest = std::min(lowest, keys[k]);
+    lowest_[i / k_block] = lowest;
+  }
+  // The leftmost of the lowest, or k_short when there is none.
+  size_t lowest() const {
+    size_t block = 0;
+    for (size_t b = 1; b < n_blocks_; ++b)
+      if (lowest_[b] < lowest_[block]) block = b;
+    if (lowest_[block] == k_highest) return k_short;
+    size_t i = block * k_block;
+    while (keys_[i] != lowest_[block]) ++i;
+    return i;
+  }
+
+ private:
+  static constexpr int32_t k_highest = INT32_MAX;  // k_none
+  int32_t keys_[k_short], lowest_[k_short / k_block];
+  size_t n_blocks_;
+};
+
+// `symbols` shrinks to the result.
 template <class FindMerge>
 void merge_short(std::vector<Symbol>& symbols, const FindMerge& find_merge) {
-  Merge pairs[k_short];
-  size_t n = symbols.size();
-  for (size_t i = 0; i + 1 < n; ++i) pairs[i] = find_merge(symbols[i], symbols[i + 1]);
-  while (true) {
-    size_t best = n;
-    uint32_t key = k_none;
-    for (size_t i = 0; i + 1 < n; ++i)
-      if (pairs[i].merged >= 0 && (best == n || pairs[i].key < key)) {
-        best = i;
-        key = pairs[i].key;
-      }
-    if (best == n) break;
-    symbols[best].id = pairs[best].merged;
-    symbols[best].length += symbols[best + 1].length;
-    --n;
-    for (size_t i = best + 1; i < n; ++i) symbols[i] = symbols[i + 1];
-    for (size_t i = best + 1; i + 1 < n; ++i) pairs[i] = pairs[i + 1];
-    if (best > 0) pairs[best - 1] = find_merge(symbols[best - 1], symbols[best]);
-    if (best + 1 < n) pairs[best] = find_merge(symbols[best], symbols[best + 1]);
+  const size_t n = symbols.size();
+  if (n < 2) return;
+  Keys keys(n);
+  int32_t merged[k_short];
+  uint8_t previous[k_short], next[k_short];
+  const auto consider = [&](size_t left, size_t right) {
+    const Merge merge = find_merge(symbols[left], symbols[right]);
+    merged[left] = merge.merged;
+    keys.set(left, merge.merged < 0 ? k_none : std::min(merge.key, k_none - 1));
+  };
+  for (size_t i = 0; i < n; ++i) {
+    previous[i] = static_cast<uint8_t>(i - 1);
+    next[i] = static_cast<uint8_t>(i + 1);
+    if (i + 1 < n) consider(i, i + 1);
   }
-  symbols.resize(n);
+  for (size_t i = 0; i < n; i += Keys::k_block) keys.refresh(i);
+  for (size_t left; (left = keys.lowest()) < k_short;) {
+    const size_t right = next[left], after = next[right];
+    symbols[left].id = merged[left];
+    symbols[left].length += symbols[right].length;
+    symbols[right].length = 0;
+    next[left] = static_cast<uint8_t>(after);
+    keys.set(right, k_none);
+    keys.set(left, k_none);
+    if (after < n) {
+      previous[after] = static_cast<uint8_t>(left);
+      consider(left, after);
+    }
+    if (left > 0) {
+      consider(previous[left], left);
+      keys.refresh(previous[left]);
+    }
+    keys.refresh(left);
+    keys.refresh(right);
+  }
+  std::erase_if(symbols, [](const Symbol& symbol) { return symbol.length == 0; });
 }
 
 // A heap of pairs over a linked list of symbols: n log n for a word of n.
