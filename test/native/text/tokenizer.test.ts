@@ -201,3 +201,52 @@ describe('Tokenizer from plain data', () => {
     expect(bpe({ pre: 'nobody' })).toThrow('nobody')
   })
 })
+
+// Byte-pair encoding as it is defined, on a random vocabulary of five letters.
+describe('Byte-pair encoding', () => {
+  const letters = ['a', 'b', 'c', 'd', 'e']
+  let state = 12345
+  const random = (n: number): number => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0
+    return Math.floor((state / 2 ** 32) * n)
+  }
+  const pick = (from: readonly string[]): string => from[random(from.length)] ?? ''
+  const texts = [...letters]
+  const ranks = new Map<string, number>()
+  while (ranks.size < 80) {
+    const [left, right] = [pick(texts), pick(texts)]
+    if (ranks.has(`${left} ${right}`) || left.length + right.length > 12) continue
+    ranks.set(`${left} ${right}`, ranks.size)
+    if (!texts.includes(left + right)) texts.push(left + right)
+  }
+  const naive = (word: string): string[] => {
+    const parts = [...word]
+    for (;;) {
+      let best = -1
+      let lowest = Number.POSITIVE_INFINITY
+      for (let i = 0; i + 1 < parts.length; i++) {
+        const rank = ranks.get(`${parts[i]} ${parts[i + 1]}`) ?? lowest
+        if (rank < lowest) [best, lowest] = [i, rank]
+      }
+      if (best < 0) return parts
+      parts.splice(best, 2, `${parts[best]}${parts[best + 1]}`)
+    }
+  }
+  const { handle } = textProbe.tokenizerCreate({
+    algorithm: 'bpe',
+    pre: 'gpt-2',
+    texts: packStrings(texts),
+    merges: packStrings([...ranks.keys()]),
+  })
+
+  it.each([1, 2, 3, 15, 16, 17, 18, 64, 126, 127, 128, 129, 130, 400])(
+    'merges words of %d letters as its definition does',
+    (length) => {
+      for (let i = 0; i < 50; i++) {
+        const word = Array.from({ length }, () => pick(letters)).join('')
+        const ids = textProbe.tokenizerEncode(handle, Buffer.from(word), false, false)
+        expect(Array.from(ids, (id) => texts[id])).toEqual(naive(word))
+      }
+    },
+  )
+})
