@@ -138,7 +138,7 @@ export interface Native {
   version: string
   errorCodes(): string[]
   /** GPUs first; without any, why. */
-  devices(): { devices: NativeDevice[]; whyNoGpu?: string }
+  devices(): NativeJob<{ devices: NativeDevice[]; whyNoGpu?: string }>
   openModel(
     path: string,
     options: { useMmap: boolean; vocabularyOnly: boolean },

@@ -79,7 +79,7 @@ async function inspect(source: string, options: InspectOptions): Promise<void> {
   const { sequences, cacheType } = options
   const hasWeights = info.quantization !== '' && info.headLength > 0
   const memory = hasWeights ? memoryOf(model, context, sequences, cacheType) : undefined
-  const { devices, whyNoGpu } = native.devices()
+  const { devices, whyNoGpu } = await native.devices().promise
   if (options.json) {
     console.log(JSON.stringify({ info, context, sequences, memory, devices, whyNoGpu }))
     return

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "binding/environment.h"
+#include "binding/job.h"
 #include "binding/objects.h"
 #include "ops/devices.h"
 
@@ -21,27 +22,33 @@ Napi::Value error_codes(const Napi::CallbackInfo& info) {
   return names;
 }
 
-// devices(): { devices: { name, hardware, ops, threads, memoryBytes, freeBytes }[], whyNoGpu? }:
-// what an engine could run on
+Napi::Value describe(Napi::Env env, const DeviceList& found) {
+  auto list = Napi::Array::New(env);
+  for (const DeviceInfo& device : found.devices) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("name", device.name);
+    object.Set("hardware", device.hardware);
+    object.Set("ops", device.ops);
+    object.Set("threads", device.threads);
+    object.Set("memoryBytes", static_cast<double>(device.memory_bytes));
+    object.Set("freeBytes", static_cast<double>(device.free_bytes));
+    list.Set(list.Length(), object);
+  }
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("devices", list);
+  if (!found.why_no_gpu.empty()) result.Set("whyNoGpu", found.why_no_gpu);
+  return result;
+}
+
+// devices(): a job of { devices: { name, hardware, ops, threads, memoryBytes, freeBytes }[],
+// whyNoGpu? }, what an engine could run on. Opening a GPU takes a while.
 Napi::Value devices(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  return guarded(env, [&]() -> Napi::Value {
-    const DeviceList found = list_devices();
-    auto list = Napi::Array::New(env);
-    for (const DeviceInfo& device : found.devices) {
-      Napi::Object object = Napi::Object::New(env);
-      object.Set("name", device.name);
-      object.Set("hardware", device.hardware);
-      object.Set("ops", device.ops);
-      object.Set("threads", device.threads);
-      object.Set("memoryBytes", static_cast<double>(device.memory_bytes));
-      object.Set("freeBytes", static_cast<double>(device.free_bytes));
-      list.Set(list.Length(), object);
-    }
-    Napi::Object result = Napi::Object::New(env);
-    result.Set("devices", list);
-    if (!found.why_no_gpu.empty()) result.Set("whyNoGpu", found.why_no_gpu);
-    return result;
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return Job::start(info.Env(), [](Job&) -> Job::Settle {
+      return [found = list_devices()](Napi::Env env) -> Result<Napi::Value> {
+        return describe(env, found);
+      };
+    });
   });
 }
 

@@ -113,7 +113,8 @@ describe.skipIf(!existsSync(library))('an engine on the device library', () => {
     await using engine = await Engine.open(model, options)
     expect(engine.stats()).toMatchObject({ device: 'cuda:0' })
     expect(engine.stats().whyNoGpu).toBeUndefined()
-    expect(native.devices().devices.map(({ name }) => name)).toEqual(['cuda:0', 'cuda:1', 'cpu'])
+    const { devices } = await native.devices().promise
+    expect(devices.map(({ name }) => name)).toEqual(['cuda:0', 'cuda:1', 'cpu'])
   })
 
   it.each([
@@ -131,7 +132,7 @@ describe.skipIf(!existsSync(library))('an engine on the device library', () => {
     await using engine = await Engine.open(model, options)
     expect(engine.stats().device).toBe('cpu')
     expect(engine.stats().whyNoGpu).toMatch(why)
-    expect(native.devices().whyNoGpu).toMatch(why)
+    expect((await native.devices().promise).whyNoGpu).toMatch(why)
   })
 
   it('runs on the second device, too', async () => {
