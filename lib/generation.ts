@@ -135,11 +135,15 @@ class Answer {
   /** Everything since the last piece, or undefined when nothing came. */
   take(): Piece | undefined {
     const { ending } = this
-    const text = ending === undefined ? this.#text : ending.text.slice(this.#readUnits)
-    const tokens =
-      ending === undefined ? Int32Array.from(this.#tokens) : ending.tokens.slice(this.#readTokens)
-    this.#text = ''
-    this.#tokens = []
+    if (ending === undefined) {
+      if (this.#text === '' && this.#tokens.length === 0) return undefined
+      const piece = this.#piece(this.#text, Int32Array.from(this.#tokens))
+      this.#text = ''
+      this.#tokens = []
+      return piece
+    }
+    const text = ending.text.slice(this.#readUnits)
+    const tokens = ending.tokens.slice(this.#readTokens)
     return text === '' && tokens.length === 0 ? undefined : this.#piece(text, tokens)
   }
 
