@@ -16,10 +16,10 @@ namespace millrace {
 
 // One mapping. The list only grows, so that the handler may walk it at any time; a range that is
 // free has no bytes.
-struct Range {
+struct MappedRange {
   std::atomic<uintptr_t> begin = 0, end = 0;
   std::atomic<bool> is_whole = true;
-  Range* next = nullptr;
+  MappedRange* next = nullptr;
 };
 
 #if defined(_WIN32)
@@ -32,7 +32,7 @@ MapGuard::~MapGuard() = default;
 
 namespace {
 
-std::atomic<Range*> g_ranges{nullptr};
+std::atomic<MappedRange*> g_ranges{nullptr};
 std::mutex g_mutex;  // of the two below, and of taking ranges
 int g_guards = 0;
 struct sigaction g_before;
@@ -40,7 +40,7 @@ uintptr_t g_page_bytes = 4096;
 
 // Zeros from the page of `at` to the end of its range.
 bool fill_hole(uintptr_t at) {
-  for (Range* range = g_ranges.load(std::memory_order_acquire); range; range = range->next) {
+  for (MappedRange* range = g_ranges.load(std::memory_order_acquire); range; range = range->next) {
     const uintptr_t end = range->end.load(std::memory_order_acquire);
     if (at < range->begin.load(std::memory_order_acquire) || at >= end) continue;
     const uintptr_t page = at / g_page_bytes * g_page_bytes;
@@ -85,10 +85,10 @@ void uninstall() {
     sigaction(SIGBUS, &g_before, nullptr);
 }
 
-Range* free_range() {
-  for (Range* range = g_ranges.load(); range; range = range->next)
+MappedRange* free_range() {
+  for (MappedRange* range = g_ranges.load(); range; range = range->next)
     if (range->end == 0) return range;
-  Range* made = new (std::nothrow) Range;
+  MappedRange* made = new (std::nothrow) MappedRange;
   if (made) {
     made->next = g_ranges.load();
     g_ranges.store(made, std::memory_order_release);

@@ -8,6 +8,8 @@
 
 namespace millrace {
 
+struct MappedRange;
+
 class MapGuard {
  public:
   // The mapping ends after the guard. Of no bytes, or where memory is refused, it guards nothing.
@@ -19,7 +21,7 @@ class MapGuard {
   bool is_whole() const;  // false: a read met the hole
 
  private:
-  struct Range* range_ = nullptr;
+  MappedRange* range_ = nullptr;
 };
 
 }  // namespace millrace
