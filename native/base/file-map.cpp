@@ -228,9 +228,10 @@ FileMap::~FileMap() = default;
 
 Status FileMap::check() const {
   if (guard_.is_whole()) return {};
-  return error(ErrorCode::bad_file,
-               "Expected \"%s\" to keep its %zu bytes while it is open but it has become shorter",
-               path_.c_str(), bytes_.size());
+  return error(
+      ErrorCode::bad_file,
+      "Expected \"%s\" to keep its %zu bytes while it is open but some cannot be read any more",
+      path_.c_str(), bytes_.size());
 }
 
 void FileMap::release_pages() const {

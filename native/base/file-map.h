@@ -34,7 +34,7 @@ class FileMap {
 
   Bytes bytes() const { return bytes_; }
   bool mapped() const { return mapped_; }
-  Status check() const;  // bad-file once a read met the end of a file that became shorter
+  Status check() const;  // bad-file once a read met bytes that are gone or that the disk refused
 
   // Says that most of a mapping is not needed for now: its pages stay in the system's cache and no
   // longer count as this process's memory, until they are read again.
