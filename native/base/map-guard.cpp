@@ -2,12 +2,12 @@
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <mutex>
 #include <new>
 
 #if !defined(_WIN32)
-#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #endif
