@@ -8,6 +8,7 @@
 #include <cstring>
 #include <iterator>
 #include <numeric>
+#include <string_view>
 #include <vector>
 
 #include "ops/device.h"
@@ -206,10 +207,18 @@ struct MatmulCase {
     return out;
   }
 
-  // A packed quantized product rounds its input to a byte per block of 32: half a step of each,
-  // times the weight, is what an output may be off. Everything else rounds sums only.
-  void check(const std::vector<float>& out, bool rounds_input) const {
-    const double half_step = rounds_input ? 2.0 / 127 / 2 : 0;
+  // By how much a table may round an input of at most 2. A packed quantized product rounds to a
+  // byte per block of 32, one of bf16 by pairs to eight significant bits; everything else rounds
+  // sums only.
+  double half_step(const Ops& ops, const Weight& weight) const {
+    if (weight.layout != Weight::Layout::packed) return 0;
+    if (info_of(dtype).block_values > 1) return 2.0 / 127 / 2;
+    const bool is_paired = dtype == DType::bf16 && std::string_view(ops.name).ends_with("-bf16");
+    return is_paired ? 2.0 / 512 : 0;
+  }
+
+  // That, times the weight, is what an output may be off.
+  void check(const std::vector<float>& out, double half_step) const {
     for (int t = 0; t < n; t++)
       for (int r = 0; r < rows; r++) {
         const float* w = decoded.data() + static_cast<int64_t>(r) * cols;
@@ -248,7 +257,7 @@ void matmul(Choices& c) {
     const Weight weight = m.weight_of(device->ops(), packed);
     const auto whole = m.run(*device, weight, m.n), parts = m.run(*device, weight, chunk);
     require(std::memcmp(whole.data(), parts.data(), whole.size() * sizeof(float)) == 0);
-    m.check(whole, weight.layout == Weight::Layout::packed && info.block_values > 1);
+    m.check(whole, m.half_step(device->ops(), weight));
   }
 }
 
