@@ -1,5 +1,5 @@
-// The vocabulary of AVX-512 with VNNI and BF16. Included inside the region only, after avx512.h's
-// own includes.
+// The vocabulary of AVX-512 with VNNI and BF16. Included inside the region only, after verbs-512.h,
+// dot.h and no-matrices.h.
 
 struct V : Verbs512, DotByFours<V>, NoMatrices {
   static constexpr const char* k_name = "avx512-bf16";
