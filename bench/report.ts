@@ -128,7 +128,9 @@ const limitsLine = (name: string, limits: Limits | undefined): string => {
   const { int8_avx2, int8_avx_vnni, int8_vnni, int8_amx } = limits
   return (
     `Limits ${name}, for 1..${read.length} threads: read ${list(read)} GB/s; ` +
-    `f32 ${list(f32_avx512 ?? f32_avx2)} GFLOP/s${bf16_avx512 ? `, bf16 ${list(bf16_avx512)}` : ''}; int8 multiply-add pairs ${list(int8_avx2)}, ` +
+    `f32 ${list(f32_avx512 ?? f32_avx2)} GFLOP/s` +
+    `${bf16_avx512 ? `, bf16 ${list(bf16_avx512)}` : ''}; ` +
+    `int8 multiply-add pairs ${list(int8_avx2)}, ` +
     `VNNI ${list(int8_vnni ?? int8_avx_vnni)}, AMX ${list(int8_amx)} GOP/s.`
   )
 }

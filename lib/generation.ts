@@ -180,8 +180,8 @@ export let openGeneration: (n: number, requests: Requests) => OpenGeneration
 
 /**
  * Both a stream and an answer: `for await` yields pieces, `await` gives the completion; both at once
- * is fine. Leaving the loop early aborts. Awaited only, it costs the JS thread nothing until its end.
- * Made by `engine.generate()`.
+ * is fine. Leaving the loop early aborts. Awaited only, it costs the JS thread nothing until its
+ * end, unless log-probabilities were asked for. Made by `engine.generate()`.
  *
  * An aborted generation resolves, with `finishReason: 'abort'` and what had come until then. A failed
  * one rejects with a MillraceError. A rejection that nobody awaits or iterates is dropped: it never

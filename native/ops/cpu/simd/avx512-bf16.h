@@ -3,8 +3,6 @@
 
 struct V : Verbs512, DotByFours<V>, NoMatrices {
   static constexpr const char* k_name = "avx512-bf16";
-  static constexpr int k_direct_tokens = 32;  // as avx512.h, likewise the next
-  static constexpr bool k_prefetches_all = false;
   static constexpr bool k_has_bf16_pairs = true;
   using pairs = __m512bh;  // of a row per lane: columns k, k + 1
 
