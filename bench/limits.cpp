@@ -106,10 +106,21 @@ __attribute__((target("avx512f"))) void fma_avx512(long rounds) {
                  : MILLRACE_CHAIN_REGISTERS);
 }
 
-__attribute__((target("avx512f"))) void bf16_avx512(long rounds) {
-  const __m512i x = _mm512_setzero_si512();
+// The multiply-add and the addition that a product of 16 bits takes without VNNI.
+__attribute__((target("avx2"))) void int16_avx2(long rounds) {
+  const __m256i x = _mm256_set1_epi16(3);
   for (long round = 0; round < rounds; round++)
-    asm volatile(MILLRACE_CHAINS("vdpbf16ps %0, %0, %%zmm\\n")
+    asm volatile(
+        MILLRACE_CHAINS("vpmaddwd %0, %0, %%ymm3\n\tvpaddd %%ymm3, %%ymm\\n, %%ymm\\n")
+        :
+        : "x"(x)
+        : MILLRACE_CHAIN_REGISTERS);
+}
+
+__attribute__((target("avx512f"))) void int16_vnni(long rounds) {
+  const __m512i x = _mm512_set1_epi32(0x00030003);
+  for (long round = 0; round < rounds; round++)
+    asm volatile(MILLRACE_CHAINS("vpdpwssd %0, %0, %%zmm\\n")
                  :
                  : "v"(x)
                  : MILLRACE_CHAIN_REGISTERS);
@@ -166,7 +177,8 @@ std::vector<Peak> peaks() {
   std::vector<Peak> known;
   if (__builtin_cpu_supports("fma")) known.push_back({"f32_avx2", 12 * 16.0, fma_avx2});
   if (__builtin_cpu_supports("avx512f")) known.push_back({"f32_avx512", 12 * 32.0, fma_avx512});
-  if (cpu().avx512_bf16) known.push_back({"bf16_avx512", 12 * 64.0, bf16_avx512});
+  if (__builtin_cpu_supports("avx2")) known.push_back({"int16_avx2", 12 * 32.0, int16_avx2});
+  if (__builtin_cpu_supports("avx512vnni")) known.push_back({"int16_vnni", 12 * 64.0, int16_vnni});
   if (__builtin_cpu_supports("avx2")) known.push_back({"int8_avx2", 12 * 64.0, int8_avx2});
   if (cpu().avx_vnni) known.push_back({"int8_avx_vnni", 12 * 64.0, int8_avx_vnni});
   if (__builtin_cpu_supports("avx512vnni")) known.push_back({"int8_vnni", 12 * 128.0, int8_vnni});

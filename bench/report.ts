@@ -33,12 +33,13 @@ export const limitOf = (
 }
 
 const integerLimits = ['int8_amx', 'int8_vnni', 'int8_avx_vnni', 'int8_avx2'] as const
+const wideLimits = ['int16_vnni', 'int16_avx2'] as const
 const floatLimits = ['f32_avx512', 'f32_avx2'] as const
 
 /** The most that the machine can do for products of a type, by its instructions. */
 const peakOf = (type: string, limits: Results['limits'], threads: number): [number, string] => {
-  const bf16 = type === 'BF16' ? limitOf(limits, ['bf16_avx512'], threads) : 0
-  if (bf16 > 0) return [bf16, 'bf16 peak']
+  const wide = ['F16', 'BF16'].includes(type) ? limitOf(limits, wideLimits, threads) : 0
+  if (wide > 0) return [wide, 'int16 peak']
   return ['F32', 'F16', 'BF16'].includes(type)
     ? [limitOf(limits, floatLimits, threads), 'f32 peak']
     : [limitOf(limits, integerLimits, threads), 'int8 peak']
@@ -124,12 +125,12 @@ const list = (values: readonly number[] | undefined): string =>
 
 const limitsLine = (name: string, limits: Limits | undefined): string => {
   if (!limits) return ''
-  const { read, f32_avx2, f32_avx512, bf16_avx512 } = limits
+  const { read, f32_avx2, f32_avx512, int16_avx2, int16_vnni } = limits
   const { int8_avx2, int8_avx_vnni, int8_vnni, int8_amx } = limits
   return (
     `Limits ${name}, for 1..${read.length} threads: read ${list(read)} GB/s; ` +
     `f32 ${list(f32_avx512 ?? f32_avx2)} GFLOP/s` +
-    `${bf16_avx512 ? `, bf16 ${list(bf16_avx512)}` : ''}; ` +
+    `${int16_avx2 ? `, int16 ${list(int16_vnni ?? int16_avx2)} GOP/s` : ''}; ` +
     `int8 multiply-add pairs ${list(int8_avx2)}, ` +
     `VNNI ${list(int8_vnni ?? int8_avx_vnni)}, AMX ${list(int8_amx)} GOP/s.`
   )

@@ -33,11 +33,10 @@ bool has_f16c() {
   return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
-// Nor older gcc these bits of leaf 7, second page.
-constexpr int k_avx_vnni = 4, k_avx512_bf16 = 5;
-bool has_feature(int bit) {
+// Nor older gcc this one: leaf 7, second page.
+bool has_avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << bit);
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
 
 // Leaf 7 says that the processor has AMX, the control register that the system saves its tiles.
@@ -135,11 +134,10 @@ Cpu ask() {
   info.neon_i8mm = has_i8mm != 0;
 #elif defined(__x86_64__) && defined(__GNUC__)
   info.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-  info.avx_vnni = info.avx2 && has_feature(k_avx_vnni);
+  info.avx_vnni = info.avx2 && has_avx_vnni();
   info.avx512 = info.avx2 && __builtin_cpu_supports("avx512f") &&
                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
-  info.avx512_bf16 = info.avx512 && has_feature(k_avx512_bf16);
   info.amx = info.avx512 && has_amx();
 #endif
   return info;

@@ -14,7 +14,6 @@ struct Cpu {
   size_t memory_bytes = 0;
   bool avx2 = false;         // with FMA and F16C
   bool avx512 = false;       // F, BW, VL, DQ and VNNI, besides avx2
-  bool avx512_bf16 = false;  // besides avx512
   bool avx_vnni = false;     // besides avx2
   bool amx = false;          // TILE and INT8, besides avx512; see may_use_amx
   bool neon_dot = false;     // 64-bit ARM with dot products of bytes

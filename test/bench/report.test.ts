@@ -42,12 +42,12 @@ describe('report', () => {
     expect(denominator(row, limits)).toBe('100 GOP/s, 25 % of f32 peak')
   })
 
-  it('divides prefill of bf16 by what instructions for bf16 can do, where there are any', () => {
+  it('divides prefill of 16-bit weights by what products of 16 bits can do, where that was measured', () => {
     const row = { ...decodeRow([100], [50], { kind: 'prefill', type: 'BF16' }), work }
     const limits = { read: [20, 40], f32_avx512: [200, 400] }
     expect(denominator(row, { before: limits })).toBe('100 GOP/s, 25 % of f32 peak')
-    const bf16 = { ...limits, bf16_avx512: [400, 800] }
-    expect(denominator(row, { before: bf16 })).toBe('100 GOP/s, 13 % of bf16 peak')
+    const wide = { ...limits, int16_vnni: [400, 800] }
+    expect(denominator(row, { before: wide })).toBe('100 GOP/s, 13 % of int16 peak')
   })
 
   it('gives no share where the limits were not measured', () => {

@@ -11,6 +11,7 @@
 #include "ops/cpu/attention.inl"
 #include "ops/cpu/unpack.inl"
 #include "ops/cpu/tiles.inl"
+#include "ops/cpu/wide.inl"
 #include "ops/cpu/matmul.inl"
 
 const Ops k_ops{

@@ -5,6 +5,7 @@
 #include "ops/cpu/simd/begin-avx2.h"
 #include "ops/cpu/simd/no-matrices.h"
 #include "ops/cpu/simd/verbs-256.h"
+#include "ops/cpu/simd/dot.h"
 #include "ops/cpu/simd/avx2.h"
 #include "ops/cpu/all.inl"
 #include "ops/cpu/simd/end.h"

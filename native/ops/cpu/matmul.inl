@@ -4,9 +4,9 @@
 //   sum = (sum of code * q) - zero * (sum of q)                      an exact integer, per
 //   sub-block out = fma(sum, d * dx, out), then fma(min, dx * (sum of q), out)   sub-blocks in
 //   order of K
-// and out = fma(w, x, out) for every k for a float type (bf16, where the processor multiplies it:
-// the input rounded to bf16, out += w * x by pairs of k). A lane is a row, so nothing is summed
-// across lanes. Few tokens read the packed form; more unpack a panel once for all of them.
+// and out = fma(w, x, out) for every k for f32; F16 and BF16 are in wide.inl. A lane is a row, so
+// nothing is summed across lanes. Few tokens read the packed form; more unpack a panel once for all
+// of them.
 
 // 32 columns of one token's input. minus, sum: [0], [1] of each half, [2] of the whole.
 struct alignas(64) InputBlock {
@@ -117,14 +117,14 @@ constexpr int filled_up(int n) {
 }
 
 // The input of a step as the kernels read it, one after the other by tiles; in a tile of T tokens:
-// blocks[block][T] for quantized weights, floats[k][T] for float weights, pairs[k / 2][T] for bf16
-// weights by pairs.
+// blocks[block][T] for quantized weights, floats[k][T] for f32, wides[block][T] for wide ones in
+// tiles of at most k_wide_tile.
 struct Step {
   const MatmulArgs* args = nullptr;
   int cols = 0;
   InputBlock* blocks = nullptr;
+  WideBlock* wides = nullptr;
   const float* floats = nullptr;
-  uint32_t* pairs = nullptr;
   uint8_t* panels = nullptr;  // panel_bytes per worker
   size_t panel_bytes = 0;
 };
@@ -179,18 +179,13 @@ void prepare_floats(const Step& step, int first, int width) {
   }
 }
 
-template <class V>
-void prepare_pairs(const Step& step, int first, int width) {
-  uint32_t* out = step.pairs + int64_t(first) * step.cols / 2;
-  for (int t = 0; t < width; t++) {
-    const float* x = step.args->x + (first + t) * step.args->x_stride;
-    for (int k = 0; k < step.cols; k += V::k_width) {
-      uint32_t pairs[V::k_width / 2];
-      const int n = std::min(step.cols - k, V::k_width);
-      V::store_bf16(pairs, V::load_first(x + k, n));
-      for (int i = 0; i < n / 2; i++) out[int64_t(k / 2 + i) * width + t] = pairs[i];
-    }
-  }
+void prepare_wides(const Step& step, int first, int width) {
+  const int n_blocks = step.cols / k_block_cols, n = std::min(width, V::k_wide_tile);
+  WideBlock* out = step.wides + int64_t(first) * n_blocks;
+  for (int end = first + width; first < end; first += n)
+    for (int b = 0; b < n_blocks; b++)
+      for (int t = 0; t < n; t++)
+        quantize(step.args->x + (first + t) * step.args->x_stride + b * k_block_cols, *out++);
 }
 
 constexpr int k_most_groups = 4;     // most of one piece of work
@@ -268,7 +263,6 @@ template <class S>
 void run_panels(const Step& step, const Piece& piece) {
   uint8_t* panel = step.panels + piece.worker * step.panel_bytes;
   const int n_blocks = step.cols / k_block_cols;
-  constexpr int k_share = S::k_unit / (unit_cols(S::k_form) / k_block_cols);  // bytes of a block
   for (int b = 0; b < n_blocks; b += k_panel_blocks) {
     const int count = n_blocks - b < k_panel_blocks ? n_blocks - b : k_panel_blocks;
     for (int g = 0; g < piece.n_groups; g++) {
@@ -276,7 +270,7 @@ void run_panels(const Step& step, const Piece& piece) {
       // Of the next group; after the last the next blocks of the first, or the next piece.
       const bool is_next_part = g + 1 == piece.n_groups && b + count < n_blocks;
       const int block = (is_next_part ? 0 : g + 1) * n_blocks + b + (is_next_part ? count : 0);
-      const std::span next(piece.weights + size_t(block) * k_share, size_t(count) * k_share);
+      const std::span next(piece.weights + size_t(block) * S::k_share, size_t(count) * S::k_share);
       run_tiles<PanelOf<S>>(step, piece, strip, b, next);
     }
   }
@@ -314,29 +308,66 @@ void run_matrices(const Step& step, const Piece& piece) {
   V::end_matrices();
 }
 
-// Float weights.
-template <class S>
-const typename S::Input* input_of(const Step& step, int token) {
-  if constexpr (S::k_cols == 2)
-    return step.pairs + int64_t(token) * step.cols / 2;
-  else
-    return step.floats + int64_t(token) * step.cols;
+// Wide weights: some groups at once, so that an input is loaded once for all of them; where there
+// are many tokens by units, which stay in the first cache while the next are asked for.
+template <int G, int T>
+void run_wide_tiles(const Step& step, const Piece& piece, Strip* strips, int block,
+                    int ahead_bytes) {
+  const int n_blocks = step.cols / k_block_cols;
+  int asked = 0, t = 0;
+  const auto run = [&]<int N>() {
+    for (; t + N <= piece.n_tokens; t += N) {
+      for (; asked * piece.n_tokens < ahead_bytes * (t + N); asked += 64)
+        for (int g = 0; g < G; g++)
+          V::prefetch_far(strips[g].weights + WideUnits::k_unit_bytes + asked);
+      tile_wide<G, N>(strips, step.wides + int64_t(piece.token + t) * n_blocks + block * N);
+      for (int g = 0; g < G; g++) strips[g].out += N * strips[g].out_stride;
+    }
+  };
+  run.template operator()<T>();
+  if constexpr (T > 2) run.template operator()<2>();
+  if constexpr (T > 1) run.template operator()<1>();
 }
 
-template <class S>
+template <int G>
+void run_wide_groups(const Step& step, const Piece& piece, int first) {
+  const int n_blocks = step.cols / k_block_cols;
+  const bool is_direct = piece.n_tokens <= V::k_direct_tokens;
+  const int part = is_direct ? n_blocks : WideUnits::k_blocks;
+  for (int b = 0; b < n_blocks; b += part) {
+    Strip strips[G];
+    for (int g = 0; g < G; g++) {
+      strips[g] = strip_of(step, piece, piece.group + first + g);
+      strips[g].weights = WideUnits::unit_at(strips[g].weights, b);
+      strips[g].begins = b == 0;
+      if (b + part < n_blocks) strips[g].bias = nullptr;
+      strips[g].blocks = std::min(part, n_blocks - b);
+    }
+    run_wide_tiles<G, V::k_wide_tile>(step, piece, strips, b, is_direct ? 0 : WideUnits::k_unit_bytes);
+  }
+}
+
+void run_wide(const Step& step, const Piece& piece) {
+  int g = 0;
+  constexpr int G = V::k_wide_groups;
+  for (; g + G <= piece.n_groups; g += G) run_wide_groups<G>(step, piece, g);
+  if constexpr (G > 1)
+    for (; g < piece.n_groups; g++) run_wide_groups<1>(step, piece, g);
+}
+
 void run_floats(const Step& step, const Piece& piece) {
   Strip strips[k_most_groups];
   for (int g = 0; g < piece.n_groups; g++) strips[g] = strip_of(step, piece, piece.group + g);
   for (int t = 0; t < piece.n_tokens;) {
     const int width = tile_width(piece.n_tokens - t);
-    const auto* x = input_of<S>(step, piece.token + t);
+    const float* x = step.floats + int64_t(piece.token + t) * step.cols;
     int g = 0;
     if (width == 1) {
-      for (; g + 4 <= piece.n_groups; g += 4) tile_floats<S, 4, 1>(strips + g, x, step.cols);
-      for (; g + 2 <= piece.n_groups; g += 2) tile_floats<S, 2, 1>(strips + g, x, step.cols);
+      for (; g + 4 <= piece.n_groups; g += 4) tile_floats<4, 1>(strips + g, x, step.cols);
+      for (; g + 2 <= piece.n_groups; g += 2) tile_floats<2, 1>(strips + g, x, step.cols);
     }
     for (; g < piece.n_groups; g++)
-      with_width(width, [&]<int T>() { tile_floats<S, 1, T>(strips + g, x, step.cols); });
+      with_width(width, [&]<int T>() { tile_floats<1, T>(strips + g, x, step.cols); });
     for (int g = 0; g < piece.n_groups; g++) strips[g].out += width * strips[g].out_stride;
     t += width;
   }
@@ -373,9 +404,7 @@ void run_plain(const Step& step, const Piece& piece) {
   }
 }
 
-constexpr bool is_by_pairs(const Weight& w) {
-  return V::k_has_bf16_pairs && w.dtype == DType::bf16 && w.cols % 2 == 0;
-}
+constexpr bool is_wide(DType dtype) { return form_of(dtype).scales == Scales::wide; }
 
 bool has_packed_form(const Weight& w) { return packed_bytes(w.dtype, 1, w.cols) > 0; }
 
@@ -397,11 +426,8 @@ const uint8_t* packed_groups(const Step& step, const Piece& piece) {
 
 Run run_of(const Weight& w, int n_tokens) {
   if (!has_packed_form(w)) return run_plain;
-  if (w.dtype == DType::f32) return run_floats<Floats<DType::f32>>;
-  if (w.dtype == DType::f16) return run_floats<Floats<DType::f16>>;
-  if constexpr (V::k_has_bf16_pairs)
-    if (is_by_pairs(w)) return run_floats<Bf16Pairs<V>>;
-  if (w.dtype == DType::bf16) return run_floats<Floats<DType::bf16>>;
+  if (w.dtype == DType::f32) return run_floats;
+  if (is_wide(w.dtype)) return run_wide;
   return with_source(w.dtype, [&]<class S>() -> Run {
     if (n_tokens <= V::k_direct_tokens) return run_direct<S>;
     if constexpr (V::k_matrix_tokens > 0)
@@ -414,34 +440,35 @@ Run run_of(const Weight& w, int n_tokens) {
 // Reserves what the step needs, in one block of scratch. False when memory was refused.
 bool reserve(Queue& queue, Step& step) {
   const MatmulArgs& args = *step.args;
-  bool is_quantized = false, is_float = false, is_paired = false;
+  bool is_quantized = false, has_wide = false, is_float = false;
   size_t room_bytes = 0;  // of a worker, beside its panel
   for (int i = 0; i < args.count; i++) {
     const Weight& w = args.products[i].weight;
-    if (is_by_pairs(w))
-      is_paired = true;
-    else if (float_bytes(w.dtype))
-      is_float = true;
-    else if (has_packed_form(w))
-      is_quantized = true;
-    else
+    if (!has_packed_form(w))
       room_bytes = std::max(room_bytes, size_t(step.cols) * sizeof(float));
+    else if (w.dtype == DType::f32)
+      is_float = true;
+    else if (is_wide(w.dtype))
+      has_wide = true;
+    else
+      is_quantized = true;
     if (w.layout == Weight::Layout::plain)
       room_bytes = std::max(room_bytes, k_most_groups * group_bytes(w.dtype, step.cols));
   }
   const size_t n = static_cast<size_t>(args.n);
   const size_t n_blocks = static_cast<size_t>(filled_up(args.n)) * (step.cols / k_block_cols);
   const size_t blocks = is_quantized ? n_blocks * sizeof(InputBlock) : 0;
-  const size_t floats = is_float ? (n * step.cols * sizeof(float) + 63) / 64 * 64 : 0;
-  const size_t pairs = is_paired ? (n * step.cols * 2 + 63) / 64 * 64 : 0;
-  step.panel_bytes = k_panel_bytes + (room_bytes + 63) / 64 * 64;
+  const auto lines = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
+  const size_t wides = has_wide ? lines(n * (step.cols / k_block_cols) * sizeof(WideBlock)) : 0;
+  const size_t floats = is_float ? lines(n * step.cols * sizeof(float)) : 0;
+  step.panel_bytes = k_panel_bytes + lines(room_bytes);
   const size_t panels = static_cast<size_t>(queue.pool().size()) * step.panel_bytes;
-  uint8_t* p = static_cast<uint8_t*>(queue.scratch(blocks + floats + pairs + panels));
+  uint8_t* p = static_cast<uint8_t*>(queue.scratch(blocks + wides + floats + panels));
   if (!p) return false;
   if (is_quantized) step.blocks = reinterpret_cast<InputBlock*>(p);
-  if (is_float) step.floats = args.n == 1 ? args.x : reinterpret_cast<float*>(p + blocks);
-  if (is_paired) step.pairs = reinterpret_cast<uint32_t*>(p + blocks + floats);
-  step.panels = p + blocks + floats + pairs;
+  if (has_wide) step.wides = reinterpret_cast<WideBlock*>(p + blocks);
+  if (is_float) step.floats = args.n == 1 ? args.x : reinterpret_cast<float*>(p + blocks + wides);
+  step.panels = p + blocks + wides + floats;
   return true;
 }
 
@@ -451,7 +478,7 @@ constexpr int k_prepare_tokens = std::max(V::k_tile, V::k_matrix_tokens);
 void prepare(Queue& queue, const Step& step) {
   const int n = step.args->n;
   const bool has_floats = step.floats && step.floats != step.args->x;
-  if (!step.blocks && !has_floats && !step.pairs) return;
+  if (!step.blocks && !step.wides && !has_floats) return;
   const int n_units = (n + k_prepare_tokens - 1) / k_prepare_tokens;
   auto body = [&](int begin, int end, int) {
     const int stop = std::min(end * k_prepare_tokens, n);
@@ -459,8 +486,7 @@ void prepare(Queue& queue, const Step& step) {
       const int width = tile_width(stop - t);
       if (step.blocks && !is_by_matrices(n)) prepare_blocks(step, t, width, width);
       if (has_floats) prepare_floats(step, t, width);
-      if constexpr (V::k_has_bf16_pairs)
-        if (step.pairs) prepare_pairs<V>(step, t, width);
+      if (step.wides) prepare_wides(step, t, width);
       t += width;
     }
     if (step.blocks && is_by_matrices(n))

@@ -1,6 +1,8 @@
 #include "ops/cpu/packed.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 namespace millrace {
@@ -83,23 +85,70 @@ void pack_row(const uint8_t* plain, int cols, int row, uint8_t* group) {
   }
 }
 
+// The power of two that makes wide codes of n values, whole blocks. Not finite if one of them is
+// not.
+float wide_scale(const float* values, int n) {
+  float most = 0, longest = 0;
+  for (int i = 0; i < n; i += k_block_cols) {
+    float squares[8] = {}, largest[8] = {};
+    for (int j = 0; j < k_block_cols; j++) {
+      const float v = std::fabs(values[i + j]);
+      squares[j % 8] += v * v;
+      largest[j % 8] = v < largest[j % 8] ? largest[j % 8] : v;  // NaN stays
+    }
+    float sum = 0;
+    for (int j = 0; j < 8; j++) {
+      sum += squares[j];
+      most = largest[j] < most ? most : largest[j];
+    }
+    longest = std::max(longest, sum);
+  }
+  if (!std::isfinite(most) || most == 0) return most == 0 ? 1 : most;
+  const float length = std::min(std::sqrt(longest), most * std::sqrt(float(k_block_cols)));
+  int exponent;
+  std::frexp(std::max(length / k_most_codes, most / INT16_MAX), &exponent);
+  return std::ldexp(1.0f, std::max(exponent, -120));
+}
+
+// To the nearest whole number, ties to even, of less than 2^22: the last bits of the sum.
+uint16_t wide_code(float v) { return static_cast<uint16_t>(std::bit_cast<Word>(v + 0x1.8p23f)); }
+
+void pack_wide(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* group) {
+  constexpr int k_word_cols = 2;
+  float values[k_super_cols];
+  group += row * sizeof(Word);
+  for (int first = 0; first < cols; first += k_super_cols) {
+    const int n = std::min(k_super_cols, cols - first);
+    decode_row(dtype, plain + first * sizeof(uint16_t), n, values);
+    const float scale = wide_scale(values, n), inverse = 1 / scale;
+    std::memcpy(group, &scale, sizeof scale);
+    group += unit_scale_bytes(form_of(dtype));
+    Word words[k_super_cols / k_word_cols];
+    for (int i = 0; i < k_super_cols / k_word_cols; i++)
+      words[i] = wide_code(values[2 * i] * inverse) |
+                 Word(wide_code(values[2 * i + 1] * inverse)) << 16;
+    for (int i = 0; i < n / k_word_cols; i++, group += k_plane_bytes)
+      std::memcpy(group, &words[i], sizeof(Word));
+  }
+}
+
 // n rows of one group, so that it is written front to back.
-template <class T>
 void pack_floats(const uint8_t* plain, int64_t row_bytes, int cols, int n, uint8_t* group) {
-  const T* rows[k_group_rows];
+  const float* rows[k_group_rows];
   for (int i = 0; i < k_group_rows; i++)
-    rows[i] = reinterpret_cast<const T*>(plain + (i < n ? i : 0) * row_bytes);
-  T* out = reinterpret_cast<T*>(group);
+    rows[i] = reinterpret_cast<const float*>(plain + (i < n ? i : 0) * row_bytes);
+  float* out = reinterpret_cast<float*>(group);
   for (int k = 0; k < cols; k++, out += k_group_rows)
-    for (int i = 0; i < k_group_rows; i++) out[i] = i < n ? rows[i][k] : T(0);
+    for (int i = 0; i < k_group_rows; i++) out[i] = i < n ? rows[i][k] : 0;
 }
 
 // Of a type with a form of its own.
 void pack_row_of(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* group) {
+  if (form_of(dtype).scales == Scales::wide) return pack_wide(dtype, plain, cols, row, group);
   switch (dtype) {
 #define ROW(id, Block, name, gguf_id, values, bytes)       \
   case DType::id:                                          \
-    if constexpr (form_of(DType::id).bits > 0)             \
+    if constexpr (form_of(DType::id).scales > Scales::wide) \
       pack_row<Block, DType::id>(plain, cols, row, group); \
     return;
     MILLRACE_FOR_EACH_DTYPE(ROW)
@@ -111,20 +160,18 @@ void pack_row_of(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* 
 
 size_t packed_bytes(DType dtype, int rows, int cols) {
   const Form form = form_of(dtype);
-  if (!float_bytes(dtype) && (form.bits == 0 || cols % unit_cols(form) != 0)) return 0;
+  if (dtype != DType::f32 && (form.bits == 0 || cols % unit_cols(form) != 0)) return 0;
   return size_t((rows + k_group_rows - 1) / k_group_rows) * group_bytes(dtype, cols);
 }
 
 void pack(const Weight& plain, void* packed, int first_row, int n_rows) {
   const size_t bytes = group_bytes(plain.dtype, plain.cols);
   const uint8_t* rows = static_cast<const uint8_t*>(plain.data);
-  if (const int size = float_bytes(plain.dtype)) {
-    for (int row = first_row; row < first_row + n_rows; row += k_group_rows) {
-      const auto pack_group = size == 4 ? pack_floats<uint32_t> : pack_floats<uint16_t>;
-      pack_group(rows + row * plain.row_bytes, plain.row_bytes, plain.cols,
-                 std::min(k_group_rows, plain.rows - row),
-                 static_cast<uint8_t*>(packed) + row / k_group_rows * bytes);
-    }
+  if (plain.dtype == DType::f32) {
+    for (int row = first_row; row < first_row + n_rows; row += k_group_rows)
+      pack_floats(rows + row * plain.row_bytes, plain.row_bytes, plain.cols,
+                  std::min(k_group_rows, plain.rows - row),
+                  static_cast<uint8_t*>(packed) + row / k_group_rows * bytes);
     return;
   }
   for (int row = first_row; row < first_row + n_rows; row++) {

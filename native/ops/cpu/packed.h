@@ -8,10 +8,17 @@
 //           4 bits: plane t holds step t below and step t + 4 above; 2 bits: plane t holds steps
 //           t, t + 2, t + 4, t + 6 from bit 0 up; 1 bit: one plane, step s in bit s;
 //           8 bits: plane s is step s. 3, 5, 6 bits: the planes of the high bits follow the others.
+//           16 bits: signed, in pairs: plane s holds k = 2 * s and 2 * s + 1.
 //   scales  half: a unit is a block; 16 f16 (bf16), one per row, then 16 minima if there are any;
 //           super: a unit is 256 of K; 16 f16 (two sets with minima), then 16 bytes per sub-block,
-//           then 16 bytes of minima per sub-block. A value is d * scale * code - dmin * min.
-// Float types: for each k, the 16 values of the group. Rows beyond the last are zero.
+//           then 16 bytes of minima per sub-block. A value is d * scale * code - dmin * min;
+//           wide: a unit is 256 of K or what is left; 16 f32, powers of two. The codes of a block
+//           have a length of at most k_most_codes as a vector.
+// F32: for each k, the 16 values of the group. Rows beyond the last are zero.
+//
+// F16 and BF16 are wide. The codes of an input have a length of at most k_most_inputs, so no sum of
+// products over a block leaves 32 bits (Cauchy and Schwarz), and every code beside rounding is the
+// value itself: exact down to a 64th of the largest where a row is about even.
 // Threads: pure functions; callers may pack disjoint row ranges at once.
 
 #include <cstddef>
@@ -25,8 +32,9 @@ inline constexpr int k_group_rows = 16;
 inline constexpr int k_block_cols = 32;
 inline constexpr int k_super_cols = 256;
 inline constexpr int k_plane_bytes = 64;
+inline constexpr float k_most_codes = 65500, k_most_inputs = 32760;  // wide: lengths
 
-enum class Scales : uint8_t { none, f16, bf16, super };
+enum class Scales : uint8_t { none, wide, f16, bf16, super };
 
 // How a type is packed, and how its codes become numbers.
 struct Form {
@@ -39,6 +47,9 @@ struct Form {
 
 constexpr Form form_of(DType dtype) {
   switch (dtype) {
+    case DType::f16:
+    case DType::bf16:
+      return {.bits = 16, .scales = Scales::wide};
     case DType::q4_0:
       return {.bits = 4, .scales = Scales::f16};
     case DType::q4_1:
@@ -70,16 +81,14 @@ constexpr Form form_of(DType dtype) {
   }
 }
 
-constexpr int float_bytes(DType dtype) {
-  return dtype == DType::f32 ? 4 : dtype == DType::f16 || dtype == DType::bf16 ? 2 : 0;
-}
-
-// The unit of a group: its columns, the bytes of its scales, and all its bytes.
+// The unit of a group: its columns, the bytes of its scales, and all its bytes. Of wide forms a
+// block is the least, for the last unit may be short.
 constexpr int unit_cols(const Form& form) {
   return form.scales == Scales::super ? k_super_cols : k_block_cols;
 }
 constexpr int unit_scale_bytes(const Form& form) {
   const int sets = form.has_min ? 2 : 1;
+  if (form.scales == Scales::wide) return int(sizeof(float)) * k_group_rows;
   if (form.scales != Scales::super) return sets * 2 * k_group_rows;
   return (sets * (2 + k_super_cols / form.sub) * k_group_rows + 63) / 64 * 64;
 }
@@ -88,8 +97,11 @@ constexpr int unit_bytes(const Form& form) {
 }
 
 constexpr size_t group_bytes(DType dtype, int cols) {
-  if (const int size = float_bytes(dtype)) return size_t(size) * k_group_rows * size_t(cols);
+  if (dtype == DType::f32) return sizeof(float) * k_group_rows * size_t(cols);
   const Form form = form_of(dtype);
+  if (form.scales == Scales::wide)
+    return size_t(cols / k_block_cols) * size_t(form.bits * k_plane_bytes) +
+           size_t((cols + k_super_cols - 1) / k_super_cols) * size_t(unit_scale_bytes(form));
   return size_t(cols / unit_cols(form)) * size_t(unit_bytes(form));
 }
 

@@ -29,9 +29,6 @@ extern const Ops k_ops;
 namespace avx512 {
 extern const Ops k_ops;
 }
-namespace avx512_bf16 {
-extern const Ops k_ops;
-}
 namespace neon {
 extern const Ops k_ops;
 }

@@ -1,4 +1,4 @@
-// What the tiles of a product share, whatever its weights; and the tile of float weights.
+// What the tiles of a product share, whatever its weights; and the tile of f32 weights.
 
 // Some blocks of one group of rows, and where their products go.
 struct Strip {
@@ -66,46 +66,22 @@ inline void with_width(int width, F&& run) {
   }
 }
 
-// Float weights, of k_cols columns at a time, with inputs that belong to them.
-template <DType Type>
-struct Floats {
-  using Input = float;
-  static constexpr int k_cols = 1;
-  static constexpr int k_size = float_bytes(Type);
-  static F32 load(const uint8_t* p) {
-    if constexpr (Type == DType::f16) return V::load_f16(p);
-    if constexpr (Type == DType::bf16) return V::load_bf16(p);
-    return V::load(reinterpret_cast<const float*>(p));
-  }
-  static F32 add(F32 w, Input x, F32 sum) { return V::fma(w, V::splat(x), sum); }
-};
-
-// bf16 by pairs of columns, with inputs rounded to bf16: twice the products per instruction.
-template <class V>
-struct Bf16Pairs {
-  using Input = uint32_t;
-  static constexpr int k_cols = 2;
-  static constexpr int k_size = k_cols * float_bytes(DType::bf16);
-  static auto load(const uint8_t* p) { return V::load_bf16_pairs(p); }
-  static F32 add(typename V::pairs w, Input x, F32 sum) { return V::dot_bf16(w, x, sum); }
-};
-
 // G groups at once, so that enough sums are on their way when there is one token.
-template <class S, int G, int T>
-void tile_floats(const Strip* strips, const typename S::Input* x, int cols) {
+template <int G, int T>
+void tile_floats(const Strip* strips, const float* x, int cols) {
   F32 sums[G][k_halves][T];
   for (int g = 0; g < G; g++) load_sums(strips[g], sums[g]);
   int64_t at = 0;
-  for (int k = 0; k < cols; k += S::k_cols, x += T) {
+  for (int k = 0; k < cols; k++, x += T) {
     if (T == 1 && V::k_prefetch_far_bytes > 0 && at % 64 == 0)
       for (int g = 0; g < G; g++) prefetch_line(strips[g].weights + at);
 #pragma GCC unroll 2
-    for (int h = 0; h < k_halves; h++, at += S::k_size * V::k_width) {
+    for (int h = 0; h < k_halves; h++, at += sizeof(float) * V::k_width) {
 #pragma GCC unroll 4
       for (int g = 0; g < G; g++) {
-        const auto w = S::load(strips[g].weights + at);
+        const F32 w = V::load(reinterpret_cast<const float*>(strips[g].weights + at));
 #pragma GCC unroll 16
-        for (int t = 0; t < T; t++) sums[g][h][t] = S::add(w, x[t], sums[g][h][t]);
+        for (int t = 0; t < T; t++) sums[g][h][t] = V::fma(w, V::splat(x[t]), sums[g][h][t]);
       }
     }
   }

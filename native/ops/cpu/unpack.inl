@@ -2,6 +2,7 @@
 //   k_bits         bits of a code as dot sees it (8: the table's own 8-bit form)
 //   k_zero_log2    log2 of the code that means zero, or -1 when that code is 0
 //   k_sub, k_min   codes per scale; whether values have an added minimum
+//   k_share        bytes of a block with its share of what lies beside it
 //   codes_at(group, block)      the codes of a block; + half * k_bytes for a half
 //   step(codes, s)              four codes per lane
 //   scale(group, block, j, half), min(...)   of sub-block j
@@ -46,6 +47,7 @@ struct HalfUnits {
   static constexpr Form k_form = form_of(Type);
   static constexpr bool k_min = k_form.has_min;
   static constexpr int k_unit = unit_bytes(k_form);
+  static constexpr int k_share = k_unit;
   static constexpr int k_scales = unit_scale_bytes(k_form);
   static const uint8_t* codes_at(const uint8_t* group, int block) {
     return group + block * k_unit + k_scales;
@@ -69,6 +71,7 @@ struct SuperUnits {
   static constexpr int k_unit = unit_bytes(k_form);
   static constexpr int k_scales = unit_scale_bytes(k_form);
   static constexpr int k_blocks = k_super_cols / k_block_cols;
+  static constexpr int k_share = k_unit / k_blocks;
   static constexpr int k_subs = k_super_cols / k_form.sub;
   static constexpr int k_bytes_at = (k_min ? 4 : 2) * k_group_rows;  // after the f16
   static const uint8_t* codes_at(const uint8_t* group, int block) {
@@ -165,10 +168,9 @@ template <class S, bool AllLines>
   if constexpr (!AllLines) {
     V::prefetch_far(S::codes_at(group, block) + 3072);
   } else {
-    constexpr int k_share = S::k_unit / (unit_cols(S::k_form) / k_block_cols);
-    const uint8_t* p = group + block * k_share;
+    const uint8_t* p = group + block * S::k_share;
 #pragma GCC unroll 9
-    for (int i = 0; i < k_share; i += 64) prefetch_line(p + i);
+    for (int i = 0; i < S::k_share; i += 64) prefetch_line(p + i);
   }
 }
 

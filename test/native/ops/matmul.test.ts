@@ -27,16 +27,52 @@ function one(table: string, threads: number, x: Float32Array, n: number, p: Prod
   return out
 }
 
-// Whether a table multiplies a type by pairs of columns, its input rounded as its weights are.
-const isPaired = (table: string, type: string, cols: number) =>
-  table.endsWith('-bf16') && type === 'BF16' && cols % 2 === 0
+// Whether a type is multiplied by integers of 16 bits.
+const isWide = (type: string, cols: number) =>
+  ['F16', 'BF16'].includes(type) && cols % 32 === 0
 
-// To the nearest bf16, ties to even.
-function toBf16(x: Float32Array): Float32Array {
-  const bits = new Uint32Array(Float32Array.from(x).buffer)
-  return new Float32Array(
-    bits.map((word) => (word + 0x7fff + ((word >>> 16) & 1)) & 0xffff0000).buffer,
-  )
+// To the nearest whole number, ties to even.
+function nearest(value: number): number {
+  const down = Math.floor(value)
+  const above = value - down
+  return above > 0.5 || (above === 0.5 && down % 2 !== 0) ? down + 1 : down
+}
+
+// What the kernels see of F16 and BF16 weights: each 256 values of a row as whole steps of the
+// least power of two that keeps them within 16 bits and each 32 of them within a length of 65500.
+function wideWeights(weights: Float32Array, cols: number): Float64Array {
+  return Float64Array.from(weights, (v, i) => {
+    const start = i - ((i % cols) % 256)
+    const unit = weights.subarray(start, Math.min(start + 256, i - (i % cols) + cols))
+    const lengths = Array.from({ length: unit.length / 32 }, (_, b) =>
+      Math.hypot(...unit.subarray(32 * b, 32 * b + 32)),
+    )
+    const most = Math.max(...unit.map(Math.abs)) / 32767
+    const step = 2 ** Math.ceil(Math.log2(Math.max(most, ...lengths.map((l) => l / 65500))))
+    return nearest(v / step) * step
+  })
+}
+
+// What they see of an input beside them: each 32 values as whole steps of a 32760th of their
+// length, which is taken in one order.
+function wideInput(x: Float32Array): Float64Array {
+  const f = Math.fround
+  const out = new Float64Array(x.length)
+  for (let start = 0; start < x.length; start += 32) {
+    const block = x.subarray(start, start + 32)
+    let sums = Array.from({ length: 16 }, (_, i) => {
+      const [low, high] = [block[i] ?? 0, block[i + 16] ?? 0]
+      return f(high * high + f(low * low))
+    })
+    while (sums.length > 1)
+      sums = sums.slice(sums.length / 2).map((sum, i) => f(sum + (sums[i] ?? 0)))
+    const length = f(Math.sqrt(sums[0] ?? 0))
+    const inverse = f(32760 / length)
+    block.forEach((v, i) => {
+      out[start + i] = nearest(f(v * inverse)) * f(length / 32760)
+    })
+  }
+  return out
 }
 
 // What the kernels may see of x: each 32 values as whole steps of a 127th of the largest.
@@ -49,11 +85,7 @@ function rounded(x: Float32Array, cols: number): Float64Array {
     const step = Math.fround(largest / 127)
     const inverse = Math.fround(127 / largest)
     block.forEach((v, i) => {
-      const exact = Math.fround(v * inverse)
-      const down = Math.floor(exact)
-      const above = exact - down
-      const q = above > 0.5 || (above === 0.5 && down % 2 !== 0) ? down + 1 : down
-      out[start + i] = q * step
+      out[start + i] = nearest(Math.fround(v * inverse)) * step
     })
   }
   return out
@@ -64,7 +96,7 @@ function rounded(x: Float32Array, cols: number): Float64Array {
 function worstError(
   out: Float32Array,
   x: Float32Array | Float64Array,
-  weights: Float32Array,
+  weights: Float32Array | Float64Array,
   shape: { n: number; rows: number; cols: number },
 ): number {
   const { n, rows, cols } = shape
@@ -110,9 +142,12 @@ describe.each(cases)('$table $name', ({ table, name, block }) => {
     const x = values(3, n * cols)
     const weights = native.decodeRow(name, p.weight, rows * cols)
     const out = one(table, 1, x, n, p)
-    const floats = isPaired(table, name, cols) ? toBf16(x) : x
-    const seen = isFloat(name) ? floats : rounded(x, cols)
-    expect(worstError(out, seen, weights, shape)).toBeLessThan(1)
+    if (isWide(name, cols)) {
+      const [seen, codes] = [wideInput(x), wideWeights(weights, cols)]
+      expect(worstError(out, seen, codes, shape)).toBeLessThan(1)
+    } else {
+      expect(worstError(out, isFloat(name) ? x : rounded(x, cols), weights, shape)).toBeLessThan(1)
+    }
   })
 
   test('gives a token the same bits in every batch', () => {
@@ -202,31 +237,7 @@ test.skipIf(tables.length < 2).each(types)('all tables agree bit for bit on $nam
   const p = product(name, 50, 768)
   for (const n of [11, 35]) {
     const x = values(n, n * 768)
-    const alike = tables.filter((table) => !isPaired(table, name, 768))
-    const outs = alike.map((table) => one(table, 1, x, n, p))
+    const outs = tables.map((table) => one(table, 1, x, n, p))
     for (const out of outs) expect(same(out, outs[0] ?? out)).toBe(true)
   }
 })
-
-// Products of bf16 are exact in f32: the instruction adds that of the second column, then that of
-// the first, and rounds after each.
-test.each(tables.filter((table) => isPaired(table, 'BF16', 768)))(
-  '%s multiplies bf16 by pairs as its instruction is specified, bit for bit',
-  (table) => {
-    const [rows, cols, n] = [50, 768, 11]
-    const p = product('BF16', rows, cols)
-    const weights = native.decodeRow('BF16', p.weight, rows * cols)
-    const x = values(8, n * cols)
-    const seen = toBf16(x)
-    const expected = new Float32Array(n * rows)
-    for (let t = 0; t < n; t++)
-      for (let r = 0; r < rows; r++) {
-        const term = (k: number) => (weights[r * cols + k] ?? 0) * (seen[t * cols + k] ?? 0)
-        let sum = 0
-        for (let k = 0; k < cols; k += 2)
-          sum = Math.fround(Math.fround(sum + term(k + 1)) + term(k))
-        expected[t * rows + r] = sum
-      }
-    expect(same(one(table, 1, x, n, p), expected)).toBe(true)
-  },
-)

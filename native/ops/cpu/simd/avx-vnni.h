@@ -12,4 +12,5 @@ struct V : Verbs256, DotByFours<V> {
   static bytes from_signed(bytes a) { return _mm256_xor_si256(a, splat_byte(0x80)); }
 
   static void dot4(i32& sum, bytes codes, bytes x) { sum = _mm256_dpbusd_avx_epi32(sum, codes, x); }
+  static void dot2(i32& sum, bytes codes, bytes x) { sum = _mm256_dpwssd_avx_epi32(sum, codes, x); }
 };

@@ -1,5 +1,5 @@
 // The vocabulary of AVX2: products of bytes by way of 16-bit sums. Included inside the region only,
-// after verbs-256.h.
+// after verbs-256.h and dot.h.
 
 struct V : Verbs256 {
   static constexpr const char* k_name = "avx2";
@@ -17,6 +17,8 @@ struct V : Verbs256 {
   // them.
   template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
+    if constexpr (Bits == 16)
+      return DotByFours<V>::template dot<Bits, Steps, H, T>(w, x, stride, init, done);
     constexpr int k_run = std::min(Steps, Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1);
     static_assert(Steps % k_run == 0);
     const __m256i ones = _mm256_set1_epi16(1);
@@ -50,6 +52,11 @@ struct V : Verbs256 {
         if (k_run == Steps) widen(h, t, true);
         done(h, t, sums[h][t]);
       }
+  }
+
+  static void dot2(i32& sum, bytes codes, bytes x) {
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(codes, x));
+    keep_order(sum);
   }
 
  private:

@@ -9,7 +9,7 @@ struct V : VerbsNeon {
   // The sum of products as dot.h says it.
   template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
-    if constexpr (T % 2 == 0)
+    if constexpr (T % 2 == 0 && Bits < 16)
       by_pairs<Steps, H, T>(w, x, stride, init, done);
     else
       DotByFours<V>::template dot<Bits, Steps, H, T>(w, x, stride, init, done);

@@ -5,9 +5,10 @@
 
 struct Verbs256 : NoMatrices {
   static constexpr int k_width = 8;
-  static constexpr bool k_has_bf16_pairs = false;  // products of bf16, see avx512-bf16.h
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 4;                // tokens that a matmul tile keeps in registers
+  static constexpr int k_wide_tile = 4;           // the same of wide weights
+  static constexpr int k_wide_groups = 1;         // of rows that share these
   static constexpr int k_direct_tokens = 16;      // up to so many, matmul reads the packed form
   static constexpr int k_prefetch_bytes = 2048;   // how far ahead of its use a line is asked for
   static constexpr int k_prefetch_far_bytes = 0;  // the same into the second cache; 0: it is not
@@ -102,6 +103,10 @@ struct Verbs256 : NoMatrices {
     __m256i v = _mm256_shuffle_epi8(a, _mm256_broadcastsi128_si256(_mm_cvtsi32_si128(0x0c080400)));
     _mm_storel_epi64(static_cast<__m128i*>(p),
                      _mm_unpacklo_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+  }
+  static void store_i16(void* p, i32 a) {  // k_width values, each already within 16 bits
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm_packs_epi32(_mm256_castsi256_si128(a),
+                                                               _mm256_extracti128_si256(a, 1)));
   }
 
   // Bytes. Shifts move 16-bit lanes, by a constant once unrolled: mask afterwards.

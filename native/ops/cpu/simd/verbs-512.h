@@ -5,9 +5,10 @@
 
 struct Verbs512 {
   static constexpr int k_width = 16;
-  static constexpr bool k_has_bf16_pairs = false;  // products of bf16, see avx512-bf16.h
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 8;            // tokens that a matmul tile keeps in registers
+  static constexpr int k_wide_tile = 4;           // the same of wide weights
+  static constexpr int k_wide_groups = 2;         // of rows that share these
   static constexpr int k_direct_tokens = 32;  // up to so many, matmul reads the packed form
   // Whether a product of few tokens asks for every line of its weights. Q8_0, one token, on Zen 4:
   // 24 to 27 GB/s without, 17 with.
@@ -105,6 +106,9 @@ struct Verbs512 {
   static void store_i8(void* p, i32 a) {  // k_width values, each already within a signed byte
     _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
   }
+  static void store_i16(void* p, i32 a) {  // k_width values, each already within 16 bits
+    _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a));
+  }
 
   // Bytes. Shifts move 16-bit lanes, by a constant once unrolled: mask afterwards.
   static bytes load_bytes(const void* p) { return _mm512_loadu_si512(p); }
@@ -134,6 +138,7 @@ struct Verbs512 {
     return _mm512_set1_epi32(word);
   }
   static void dot4(i32& sum, bytes codes, bytes x) { sum = _mm512_dpbusd_epi32(sum, codes, x); }
+  static void dot2(i32& sum, bytes codes, bytes x) { sum = _mm512_dpwssd_epi32(sum, codes, x); }
 
  private:
   static __m256i load_half(const void* p) {

@@ -3,9 +3,10 @@
 
 struct VerbsNeon : NoMatrices {
   static constexpr int k_width = 8;
-  static constexpr bool k_has_bf16_pairs = false;  // products of bf16, see avx512-bf16.h
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 4;
+  static constexpr int k_wide_tile = 4;           // the same of wide weights
+  static constexpr int k_wide_groups = 1;         // of rows that share these
   static constexpr int k_direct_tokens = 16;
   static constexpr int k_prefetch_bytes = 2048;    // how far ahead of its use a line is asked for
   static constexpr int k_prefetch_far_bytes = 0;   // the same into the second cache; 0: it is not
@@ -117,6 +118,9 @@ struct VerbsNeon : NoMatrices {
     const int16x8_t wide = vcombine_s16(vmovn_s32(a.low), vmovn_s32(a.high));
     vst1_s8(static_cast<int8_t*>(p), vmovn_s16(wide));
   }
+  static void store_i16(void* p, i32 a) {
+    vst1q_s16(static_cast<int16_t*>(p), vcombine_s16(vmovn_s32(a.low), vmovn_s32(a.high)));
+  }
 
   // Bytes.
   static bytes load_bytes(const void* p) {
@@ -170,8 +174,17 @@ struct VerbsNeon : NoMatrices {
     dot4(sum.low, codes.low, x);
     dot4(sum.high, codes.high, x);
   }
+  static void dot2(i32& sum, bytes codes, int8x16_t x) {
+    dot2(sum.low, codes.low, vreinterpretq_s16_s8(x));
+    dot2(sum.high, codes.high, vreinterpretq_s16_s8(x));
+  }
 
  private:
+  static void dot2(int32x4_t& sum, uint8x16_t codes, int16x8_t x) {
+    const int16x8_t w = vreinterpretq_s16_u8(codes);
+    sum = vaddq_s32(sum, vpaddq_s32(vmull_s16(vget_low_s16(w), vget_low_s16(x)),
+                                    vmull_high_s16(w, x)));
+  }
   static void dot4(int32x4_t& sum, uint8x16_t codes, int8x16_t x) {
     asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(codes), "w"(x));
   }
