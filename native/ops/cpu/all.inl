@@ -17,7 +17,7 @@
 const Ops k_ops{
     .name = V::k_name,
     .packed_bytes = packed_bytes,
-    .pack = pack,
+    .pack = pack_by_vectors,
     .pack_rows = k_group_rows,
     .kv_page_bytes = kv_page_bytes,
     .embed = embed,

@@ -420,7 +420,7 @@ const uint8_t* packed_groups(const Step& step, const Piece& piece) {
   Weight rest = w;
   rest.data = data + first * w.row_bytes;
   rest.rows = w.rows - first;
-  pack(rest, room, 0, std::min(rest.rows, piece.n_groups * k_group_rows));
+  pack_by_vectors(rest, room, 0, std::min(rest.rows, piece.n_groups * k_group_rows));
   return room;
 }
 

@@ -1,8 +1,6 @@
 #include "ops/cpu/packed.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <cstring>
 
 namespace millrace {
@@ -85,53 +83,6 @@ void pack_row(const uint8_t* plain, int cols, int row, uint8_t* group) {
   }
 }
 
-// The power of two that makes wide codes of n values, whole blocks. Not finite if one of them is
-// not.
-float wide_scale(const float* values, int n) {
-  float most = 0, longest = 0;
-  for (int i = 0; i < n; i += k_block_cols) {
-    float squares[8] = {}, largest[8] = {};
-    for (int j = 0; j < k_block_cols; j++) {
-      const float v = std::fabs(values[i + j]);
-      squares[j % 8] += v * v;
-      largest[j % 8] = v < largest[j % 8] ? largest[j % 8] : v;  // NaN stays
-    }
-    float sum = 0;
-    for (int j = 0; j < 8; j++) {
-      sum += squares[j];
-      most = largest[j] < most ? most : largest[j];
-    }
-    longest = std::max(longest, sum);
-  }
-  if (!std::isfinite(most) || most == 0) return most == 0 ? 1 : most;
-  const float length = std::min(std::sqrt(longest), most * std::sqrt(float(k_block_cols)));
-  int exponent;
-  std::frexp(std::max(length / k_most_codes, most / INT16_MAX), &exponent);
-  return std::ldexp(1.0f, std::max(exponent, -120));
-}
-
-// To the nearest whole number, ties to even, of less than 2^22: the last bits of the sum.
-uint16_t wide_code(float v) { return static_cast<uint16_t>(std::bit_cast<Word>(v + 0x1.8p23f)); }
-
-void pack_wide(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* group) {
-  constexpr int k_word_cols = 2;
-  float values[k_super_cols];
-  group += row * sizeof(Word);
-  for (int first = 0; first < cols; first += k_super_cols) {
-    const int n = std::min(k_super_cols, cols - first);
-    decode_row(dtype, plain + first * sizeof(uint16_t), n, values);
-    const float scale = wide_scale(values, n), inverse = 1 / scale;
-    std::memcpy(group, &scale, sizeof scale);
-    group += unit_scale_bytes(form_of(dtype));
-    Word words[k_super_cols / k_word_cols];
-    for (int i = 0; i < k_super_cols / k_word_cols; i++)
-      words[i] = wide_code(values[2 * i] * inverse) |
-                 Word(wide_code(values[2 * i + 1] * inverse)) << 16;
-    for (int i = 0; i < n / k_word_cols; i++, group += k_plane_bytes)
-      std::memcpy(group, &words[i], sizeof(Word));
-  }
-}
-
 // n rows of one group, so that it is written front to back.
 void pack_floats(const uint8_t* plain, int64_t row_bytes, int cols, int n, uint8_t* group) {
   const float* rows[k_group_rows];
@@ -144,7 +95,6 @@ void pack_floats(const uint8_t* plain, int64_t row_bytes, int cols, int n, uint8
 
 // Of a type with a form of its own.
 void pack_row_of(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* group) {
-  if (form_of(dtype).scales == Scales::wide) return pack_wide(dtype, plain, cols, row, group);
   switch (dtype) {
 #define ROW(id, Block, name, gguf_id, values, bytes)       \
   case DType::id:                                          \

@@ -106,6 +106,7 @@ constexpr size_t group_bytes(DType dtype, int cols) {
 }
 
 // Members of Ops. A type without a packed form, or columns that are not whole units, take 0 bytes.
+// Wide forms are packed by the vectors of each table: see wide.inl.
 size_t packed_bytes(DType dtype, int rows, int cols);
 void pack(const Weight& plain, void* packed, int first_row, int n_rows);
 

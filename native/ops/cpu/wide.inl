@@ -26,22 +26,94 @@ struct WideBlock {
   float scale;
 };
 
-// The length is taken in one order of additions, whatever the width. What is shorter than 1e-18 is
-// zero; longer than 1e18 is not finite, and then no product is.
-void quantize(const float* x, WideBlock& out) {
-  constexpr int k_parts = k_block_cols / V::k_width;
-  F32 v[k_parts], squares = V::zero();
-  for (int i = 0; i < k_parts; i++) v[i] = V::load(x + i * V::k_width);
-  for (int i = 0; i < k_parts / 2; i++) {
-    const F32 high = v[i + k_parts / 2];
-    squares = V::add(squares, V::fma(high, high, V::mul(v[i], v[i])));
+constexpr int k_block_parts = k_block_cols / V::k_width;
+struct Block32 {
+  F32 part[k_block_parts];
+  template <class Load>
+  explicit Block32(Load load) {
+    for (int i = 0; i < k_block_parts; i++) part[i] = load(i * V::k_width);
   }
-  const float sum = V::sum(squares);
+  // The sum of squares, in one order whatever the width.
+  float squares() const {
+    F32 sums = V::zero();
+    for (int i = 0; i < k_block_parts / 2; i++) {
+      const F32 low = part[i], high = part[i + k_block_parts / 2];
+      sums = V::add(sums, V::fma(high, high, V::mul(low, low)));
+    }
+    return V::sum(sums);
+  }
+  void store_codes(int16_t* codes, float inverse) const {
+    for (int i = 0; i < k_block_parts; i++)
+      V::store_i16(codes + i * V::k_width, V::to_i32(V::mul(part[i], V::splat(inverse))));
+  }
+};
+
+// An input shorter than 1e-18 is zero, one longer than 1e18 not finite, and then no product is.
+void quantize(const float* x, WideBlock& out) {
+  const Block32 block([&](int i) { return V::load(x + i); });
+  const float sum = block.squares();
   const float length = sum < 1e-36f ? 0 : std::sqrt(sum);
-  const F32 inverse = V::splat(length == 0 ? 0 : k_most_inputs / length);
-  for (int i = 0; i < k_parts; i++)
-    V::store_i16(out.q + i * V::k_width, V::to_i32(V::mul(v[i], inverse)));
+  block.store_codes(out.q, length == 0 ? 0 : k_most_inputs / length);
   out.scale = length / k_most_inputs;
+}
+
+// The power of two for the values of a unit, or NaN where one is not finite.
+template <class Load>
+float wide_scale(int n, Load load) {
+  F32 largest = V::zero();
+  float longest = 0;
+  for (int i = 0; i < n; i += k_block_cols) {
+    const Block32 block([&](int j) { return load(i + j); });
+    for (const F32& part : block.part) largest = V::max(V::abs(part), largest);
+    const float squares = block.squares();
+    if (std::isnan(squares)) return squares;
+    longest = std::max(longest, squares);
+  }
+  const float most = V::max_of(largest);
+  if (most == 0) return 1;
+  const float length = std::min(std::sqrt(longest), most * std::sqrt(float(k_block_cols)));
+  int exponent;
+  std::frexp(std::max(length / k_most_codes, most / INT16_MAX), &exponent);
+  return most < INFINITY ? std::ldexp(1.0f, std::max(exponent, -120)) : NAN;
+}
+
+// Some rows of a group, unit by unit.
+template <DType Type>
+void pack_wide_group(const Weight& plain, int first_row, int n_rows, uint8_t* group) {
+  for (int first = 0; first < plain.cols; first += k_super_cols) {
+    const int n = std::min(k_super_cols, plain.cols - first);
+    for (int row = first_row; row < first_row + n_rows; row++) {
+      const uint8_t* values = static_cast<const uint8_t*>(plain.data) + row * plain.row_bytes +
+                              first * int(sizeof(uint16_t));
+      const auto load = [&](int i) {
+        const uint8_t* p = values + i * int(sizeof(uint16_t));
+        return Type == DType::f16 ? V::load_f16(p) : V::load_bf16(p);
+      };
+      const float scale = wide_scale(n, load);
+      int16_t codes[k_super_cols];
+      for (int i = 0; i < n; i += k_block_cols)
+        Block32([&](int j) { return load(i + j); }).store_codes(codes + i, 1 / scale);
+      uint8_t* out = group + row % k_group_rows * sizeof scale;
+      memcpy(out, &scale, sizeof scale);
+      out += WideUnits::k_scales;
+      for (int i = 0; i < n; i += 2, out += k_plane_bytes) memcpy(out, codes + i, 2 * sizeof *codes);
+    }
+    group += WideUnits::k_unit_bytes;
+  }
+}
+
+void pack_by_vectors(const Weight& plain, void* packed, int first_row, int n_rows) {
+  if (form_of(plain.dtype).scales != Scales::wide) return pack(plain, packed, first_row, n_rows);
+  const size_t bytes = group_bytes(plain.dtype, plain.cols);
+  for (int row = first_row; row < first_row + n_rows; row += k_group_rows) {
+    uint8_t* group = static_cast<uint8_t*>(packed) + row / k_group_rows * bytes;
+    if (row + k_group_rows > plain.rows) memset(group, 0, bytes);
+    const int n = std::min(k_group_rows, first_row + n_rows - row);
+    if (plain.dtype == DType::f16)
+      pack_wide_group<DType::f16>(plain, row, n, group);
+    else
+      pack_wide_group<DType::bf16>(plain, row, n, group);
+  }
 }
 
 // G groups for T tokens: x[block][T].

@@ -233,6 +233,55 @@ describe.each(tables)('%s', (table) => {
   })
 })
 
+// Root of the sum of squares of what is not exact.
+function errorOf(
+  out: ArrayLike<number>,
+  x: Float32Array,
+  weights: Float32Array,
+  { n, rows, cols }: { n: number; rows: number; cols: number },
+): number {
+  let sum = 0
+  for (let t = 0; t < n; t++)
+    for (let r = 0; r < rows; r++) {
+      let exact = 0
+      for (let k = 0; k < cols; k++)
+        exact += (x[t * cols + k] ?? Number.NaN) * (weights[r * cols + k] ?? Number.NaN)
+      sum += ((out[t * rows + r] ?? Number.NaN) - exact) ** 2
+    }
+  return Math.sqrt(sum)
+}
+
+// What other engines do: the input rounded to the type of the weights, then f32.
+describe.each(['F16', 'BF16'])('%s is more exact than by an input rounded to it', (type) => {
+  const [rows, cols, n] = [64, 1024, 16]
+  const shape = { n, rows, cols }
+  const even = (seed: number, count: number) => values(seed, count)
+  // A few of a hundred times the rest.
+  const uneven = (seed: number, count: number) =>
+    values(seed, count).map((v) => v * 100 ** (Math.abs(v) ** 20))
+  const kinds = { even, uneven }
+  const names = Object.keys(kinds) as (keyof typeof kinds)[]
+  const pairs = names.flatMap((w) => names.map((x) => [w, x] as const))
+  test.each(pairs)('%s weights, %s inputs', (ofWeights, ofInputs) => {
+    const weight = native.encodeRow(type, kinds[ofWeights](21, rows * cols))
+    const weights = native.decodeRow(type, weight, rows * cols)
+    const x = kinds[ofInputs](22, n * cols)
+    const rounded = native.decodeRow(type, native.encodeRow(type, x), n * cols)
+    const usual = new Float64Array(n * rows)
+    for (let t = 0; t < n; t++)
+      for (let r = 0; r < rows; r++)
+        for (let k = 0; k < cols; k++)
+          usual[t * rows + r] =
+            (usual[t * rows + r] ?? 0) + (rounded[t * cols + k] ?? 0) * (weights[r * cols + k] ?? 0)
+    const limit = errorOf(usual, x, weights, shape)
+    expect(limit).toBeGreaterThan(0)
+    for (const table of tables) {
+      const out = one(table, 1, x, n, { type, rows, packed: true, weight })
+      expect(errorOf(out, x, weights, shape)).toBeLessThan(limit)
+    }
+  })
+})
+
 test.skipIf(tables.length < 2).each(types)('all tables agree bit for bit on $name', ({ name }) => {
   const p = product(name, 50, 768)
   for (const n of [11, 35]) {
