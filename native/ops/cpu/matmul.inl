@@ -310,30 +310,27 @@ void run_matrices(const Step& step, const Piece& piece) {
 
 // Wide weights: some groups at once, so that an input is loaded once for all of them; where there
 // are many tokens by units, which stay in the first cache while the next are asked for.
-template <int G, int T>
-void run_wide_tiles(const Step& step, const Piece& piece, Strip* strips, int block,
-                    int ahead_bytes) {
+template <int G, bool IsUnit>
+void run_wide_tiles(const Step& step, const Piece& piece, Strip* strips, int block) {
   const int n_blocks = step.cols / k_block_cols;
-  int asked = 0, t = 0;
-  const auto run = [&]<int N>() {
-    for (; t + N <= piece.n_tokens; t += N) {
-      for (; asked * piece.n_tokens < ahead_bytes * (t + N); asked += 64)
+  int asked = 0;
+  for (int t = 0; t < piece.n_tokens;) {
+    const int width = std::min(tile_width(piece.n_tokens - t), V::k_wide_tile);
+    if (IsUnit)
+      for (; asked * piece.n_tokens < WideUnits::k_unit_bytes * (t + width); asked += 64)
         for (int g = 0; g < G; g++)
           V::prefetch_far(strips[g].weights + WideUnits::k_unit_bytes + asked);
-      tile_wide<G, N>(strips, step.wides + int64_t(piece.token + t) * n_blocks + block * N);
-      for (int g = 0; g < G; g++) strips[g].out += N * strips[g].out_stride;
-    }
-  };
-  run.template operator()<T>();
-  if constexpr (T > 2) run.template operator()<2>();
-  if constexpr (T > 1) run.template operator()<1>();
+    const WideBlock* x = step.wides + int64_t(piece.token + t) * n_blocks + block * width;
+    with_width(width, [&]<int T>() { tile_wide<G, std::min(T, V::k_wide_tile), IsUnit>(strips, x); });
+    for (int g = 0; g < G; g++) strips[g].out += width * strips[g].out_stride;
+    t += width;
+  }
 }
 
-template <int G>
+template <int G, bool IsUnit>
 void run_wide_groups(const Step& step, const Piece& piece, int first) {
   const int n_blocks = step.cols / k_block_cols;
-  const bool is_direct = piece.n_tokens <= V::k_direct_tokens;
-  const int part = is_direct ? n_blocks : WideUnits::k_blocks;
+  const int part = IsUnit ? WideUnits::k_blocks : n_blocks;
   for (int b = 0; b < n_blocks; b += part) {
     Strip strips[G];
     for (int g = 0; g < G; g++) {
@@ -343,16 +340,17 @@ void run_wide_groups(const Step& step, const Piece& piece, int first) {
       if (b + part < n_blocks) strips[g].bias = nullptr;
       strips[g].blocks = std::min(part, n_blocks - b);
     }
-    run_wide_tiles<G, V::k_wide_tile>(step, piece, strips, b, is_direct ? 0 : WideUnits::k_unit_bytes);
+    run_wide_tiles<G, IsUnit>(step, piece, strips, b);
   }
 }
 
+template <bool IsUnit>
 void run_wide(const Step& step, const Piece& piece) {
   int g = 0;
   constexpr int G = V::k_wide_groups;
-  for (; g + G <= piece.n_groups; g += G) run_wide_groups<G>(step, piece, g);
+  for (; g + G <= piece.n_groups; g += G) run_wide_groups<G, IsUnit>(step, piece, g);
   if constexpr (G > 1)
-    for (; g < piece.n_groups; g++) run_wide_groups<1>(step, piece, g);
+    for (; g < piece.n_groups; g++) run_wide_groups<1, IsUnit>(step, piece, g);
 }
 
 void run_floats(const Step& step, const Piece& piece) {
@@ -427,7 +425,7 @@ const uint8_t* packed_groups(const Step& step, const Piece& piece) {
 Run run_of(const Weight& w, int n_tokens) {
   if (!has_packed_form(w)) return run_plain;
   if (w.dtype == DType::f32) return run_floats;
-  if (is_wide(w.dtype)) return run_wide;
+  if (is_wide(w.dtype)) return n_tokens > V::k_direct_tokens ? run_wide<true> : run_wide<false>;
   return with_source(w.dtype, [&]<class S>() -> Run {
     if (n_tokens <= V::k_direct_tokens) return run_direct<S>;
     if constexpr (V::k_matrix_tokens > 0)

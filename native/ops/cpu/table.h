@@ -3,6 +3,7 @@
 // Also declares the tables, one per ISA; device.cpp picks one.
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>

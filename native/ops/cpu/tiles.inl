@@ -11,9 +11,10 @@ struct Strip {
   int64_t out_stride;
 };
 
-// The sums of T tokens, of which the first n exist.
+// The sums of T tokens, of which the first n exist. A strip by value: nothing that is stored can
+// change it.
 template <int T>
-inline void load_sums(const Strip& strip, F32 (&sums)[k_halves][T], int n = T) {
+inline void load_sums(const Strip strip, F32 (&sums)[k_halves][T], int n = T) {
   for (int h = 0; h < k_halves; h++) {
     const int lanes = strip.lanes - h * V::k_width;
 #pragma GCC unroll 16
@@ -27,7 +28,7 @@ inline void load_sums(const Strip& strip, F32 (&sums)[k_halves][T], int n = T) {
 }
 
 template <int T>
-inline void store_sums(const Strip& strip, F32 (&sums)[k_halves][T], int n = T) {
+inline void store_sums(const Strip strip, F32 (&sums)[k_halves][T], int n = T) {
   for (int h = 0; h < k_halves; h++) {
     const int lanes = std::min(strip.lanes - h * V::k_width, V::k_width);
     if (lanes <= 0) return;

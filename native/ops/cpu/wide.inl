@@ -14,9 +14,6 @@ struct WideUnits {
   static const uint8_t* unit_at(const uint8_t* group, int block) {
     return group + block / k_blocks * k_unit_bytes;
   }
-  static const uint8_t* codes_at(const uint8_t* group, int block) {
-    return unit_at(group, block) + k_scales + block % k_blocks * k_code_bytes;
-  }
 };
 
 // 32 columns of one token's input: a direction of length k_most_inputs in whole numbers, and what
@@ -57,24 +54,25 @@ void quantize(const float* x, WideBlock& out) {
   out.scale = length / k_most_inputs;
 }
 
-// The power of two for the values of a unit, or NaN where one is not finite.
+// The least power of two for the values of a unit, or NaN where one is not finite.
 template <class Load>
 float wide_scale(int n, Load load) {
   F32 largest = V::zero();
-  float longest = 0;
+  float longest = 0, spoiled = 0;  // spoiled: NaN if one is
   for (int i = 0; i < n; i += k_block_cols) {
     const Block32 block([&](int j) { return load(i + j); });
     for (const F32& part : block.part) largest = V::max(V::abs(part), largest);
     const float squares = block.squares();
-    if (std::isnan(squares)) return squares;
+    spoiled += squares;
     longest = std::max(longest, squares);
   }
   const float most = V::max_of(largest);
-  if (most == 0) return 1;
-  const float length = std::min(std::sqrt(longest), most * std::sqrt(float(k_block_cols)));
-  int exponent;
-  std::frexp(std::max(length / k_most_codes, most / INT16_MAX), &exponent);
-  return most < INFINITY ? std::ldexp(1.0f, std::max(exponent, -120)) : NAN;
+  if (std::isnan(spoiled) || most == INFINITY) return NAN;
+  constexpr float k_root = 5.656855f;  // of k_block_cols: no block is longer than so many of most
+  const float length = std::min(std::sqrt(longest), most * k_root);
+  const float least = std::max({length / k_most_codes, most / INT16_MAX, 0x1p-120f});
+  constexpr uint32_t k_fraction = 0x7fffff;
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(least) + k_fraction) & ~k_fraction);
 }
 
 // Some rows of a group, unit by unit.
@@ -116,46 +114,59 @@ void pack_by_vectors(const Weight& plain, void* packed, int first_row, int n_row
   }
 }
 
-// G groups for T tokens: x[block][T].
+// A unit of G groups for T tokens: part = its blocks, x[block][T].
 template <int G, int T>
-void tile_wide(const Strip* strips, const WideBlock* x) {
-  F32 sums[G][k_halves][T];
-  for (int g = 0; g < G; g++) load_sums(strips[g], sums[g]);
-  for (int first = 0; first < strips[0].blocks; first += WideUnits::k_blocks) {
-    const int end = std::min(first + WideUnits::k_blocks, strips[0].blocks);
-    const V::i32 none = V::splat_i32(0);
-    F32 part[G * k_halves][T];
-    for (auto& half : part)
-      for (F32& token : half) token = V::zero();
-    for (int b = first; b < end; b++) {
-      const uint8_t* codes[G];
+[[gnu::always_inline]] inline void add_unit(const uint8_t* const (&units)[G], const WideBlock* x,
+                                            int n_blocks, F32 (&part)[G * k_halves][T]) {
+  for (auto& half : part)
+    for (F32& token : half) token = V::zero();
+  const V::i32 none = V::splat_i32(0);
+  for (int b = 0; b < n_blocks; b++, x += T) {
+    const int at = WideUnits::k_scales + b * WideUnits::k_code_bytes;
+    if constexpr (T <= 2)
       for (int g = 0; g < G; g++) {
-        codes[g] = WideUnits::codes_at(strips[g].weights, b);
-        if (T > 2) continue;
-        if constexpr (V::k_prefetches_all) {
-          for (int i = 0; i < WideUnits::k_code_bytes; i += 64) prefetch_line(codes[g] + i);
-        } else {
-          V::prefetch_far(codes[g] + 3072);
-        }
+        if constexpr (V::k_prefetches_all)
+          for (int i = 0; i < WideUnits::k_code_bytes; i += 64) prefetch_line(units[g] + at + i);
+        else
+          V::prefetch_far(units[g] + at + 3072);
       }
-      const auto code = [&](int h, int s) __attribute__((always_inline)) {
-        return V::load_bytes(codes[h / k_halves] + s * k_plane_bytes + h % k_halves * V::k_bytes);
-      };
-      const auto init = [&](int) __attribute__((always_inline)) { return none; };
-      const auto done = [&](int h, int t, V::i32 sum) __attribute__((always_inline)) {
-        part[h][t] = V::fma(V::to_f32(sum), V::splat(x[b * T + t].scale), part[h][t]);
-      };
-      V::template dot<16, WideUnits::k_steps, G * k_halves, T>(
-          code, reinterpret_cast<const int8_t*>(x[b * T].q), sizeof *x, init, done);
-    }
-    for (int g = 0; g < G; g++)
+    const auto code = [&](int h, int s) __attribute__((always_inline)) {
+      return V::load_bytes(units[h / k_halves] + at + s * k_plane_bytes + h % k_halves * V::k_bytes);
+    };
+    const auto init = [&](int) __attribute__((always_inline)) { return none; };
+    const auto done = [&](int h, int t, V::i32 sum) __attribute__((always_inline)) {
+      part[h][t] = V::fma(V::to_f32(sum), V::splat(x[t].scale), part[h][t]);
+    };
+    V::template dot<16, WideUnits::k_steps, G * k_halves, T>(
+        code, reinterpret_cast<const int8_t*>(x->q), sizeof *x, init, done);
+  }
+}
+
+// IsUnit: the strips are of one unit, and their sums are asked for when they are due.
+template <int G, int T, bool IsUnit>
+void tile_wide(const Strip* strips, const WideBlock* x) {
+  const uint8_t* units[G];
+  F32 sums[G][k_halves][T];
+  for (int g = 0; g < G; g++) {
+    units[g] = strips[g].weights;
+    if constexpr (!IsUnit) load_sums(strips[g], sums[g]);
+  }
+  const int n_blocks = strips[0].blocks;
+  int first = 0;
+  do {
+    F32 part[G * k_halves][T];
+    add_unit(units, x + first * T, std::min(WideUnits::k_blocks, n_blocks - first), part);
+    for (int g = 0; g < G; g++) {
+      if constexpr (IsUnit) load_sums(strips[g], sums[g]);
       for (int h = 0; h < k_halves; h++) {
-        const uint8_t* unit = WideUnits::unit_at(strips[g].weights, first);
-        const F32 d = V::load(reinterpret_cast<const float*>(unit) + h * V::k_width);
+        const F32 d = V::load(reinterpret_cast<const float*>(units[g]) + h * V::k_width);
 #pragma GCC unroll 16
         for (int t = 0; t < T; t++)
           sums[g][h][t] = V::fma(part[g * k_halves + h][t], d, sums[g][h][t]);
       }
-  }
+      units[g] += WideUnits::k_unit_bytes;
+    }
+    first += WideUnits::k_blocks;
+  } while (!IsUnit && first < n_blocks);
   for (int g = 0; g < G; g++) store_sums(strips[g], sums[g]);
 }
