@@ -110,11 +110,10 @@ __attribute__((target("avx512f"))) void fma_avx512(long rounds) {
 __attribute__((target("avx2"))) void int16_avx2(long rounds) {
   const __m256i x = _mm256_set1_epi16(3);
   for (long round = 0; round < rounds; round++)
-    asm volatile(
-        MILLRACE_CHAINS("vpmaddwd %0, %0, %%ymm3\n\tvpaddd %%ymm3, %%ymm\\n, %%ymm\\n")
-        :
-        : "x"(x)
-        : MILLRACE_CHAIN_REGISTERS);
+    asm volatile(MILLRACE_CHAINS("vpmaddwd %0, %0, %%ymm3\n\tvpaddd %%ymm3, %%ymm\\n, %%ymm\\n")
+                 :
+                 : "x"(x)
+                 : MILLRACE_CHAIN_REGISTERS);
 }
 
 __attribute__((target("avx512f"))) void int16_vnni(long rounds) {

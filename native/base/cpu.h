@@ -12,12 +12,12 @@ struct Cpu {
   int threads = 1;   // hardware threads this process may run on
   int cores = 1;     // physical cores among them, within the container's quota
   size_t memory_bytes = 0;
-  bool avx2 = false;         // with FMA and F16C
-  bool avx512 = false;       // F, BW, VL, DQ and VNNI, besides avx2
-  bool avx_vnni = false;     // besides avx2
-  bool amx = false;          // TILE and INT8, besides avx512; see may_use_amx
-  bool neon_dot = false;     // 64-bit ARM with dot products of bytes
-  bool neon_i8mm = false;    // besides neon_dot: products of 8-bit matrices
+  bool avx2 = false;       // with FMA and F16C
+  bool avx512 = false;     // F, BW, VL, DQ and VNNI, besides avx2
+  bool avx_vnni = false;   // besides avx2
+  bool amx = false;        // TILE and INT8, besides avx512; see may_use_amx
+  bool neon_dot = false;   // 64-bit ARM with dot products of bytes
+  bool neon_i8mm = false;  // besides neon_dot: products of 8-bit matrices
 };
 
 const Cpu& cpu();

@@ -23,8 +23,8 @@ struct Row {
 std::vector<Row> rows() {
   return {
 #if defined(__x86_64__)
-    {&amx::k_ops, cpu().amx && may_use_amx()}, {&avx512::k_ops, cpu().avx512}, {&avx_vnni::k_ops, cpu().avx_vnni},
-        {&avx2::k_ops, cpu().avx2},
+    {&amx::k_ops, cpu().amx && may_use_amx()}, {&avx512::k_ops, cpu().avx512},
+        {&avx_vnni::k_ops, cpu().avx_vnni}, {&avx2::k_ops, cpu().avx2},
 #elif defined(__aarch64__)
     {&neon_i8mm::k_ops, cpu().neon_i8mm}, {&neon::k_ops, cpu().neon_dot},
 #endif

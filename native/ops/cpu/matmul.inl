@@ -321,7 +321,8 @@ void run_wide_tiles(const Step& step, const Piece& piece, Strip* strips, int blo
         for (int g = 0; g < G; g++)
           V::prefetch_far(strips[g].weights + WideUnits::k_unit_bytes + asked);
     const WideBlock* x = step.wides + int64_t(piece.token + t) * n_blocks + block * width;
-    with_width(width, [&]<int T>() { tile_wide<G, std::min(T, V::k_wide_tile), IsUnit>(strips, x); });
+    with_width(width,
+               [&]<int T>() { tile_wide<G, std::min(T, V::k_wide_tile), IsUnit>(strips, x); });
     for (int g = 0; g < G; g++) strips[g].out += width * strips[g].out_stride;
     t += width;
   }

@@ -96,10 +96,10 @@ void pack_floats(const uint8_t* plain, int64_t row_bytes, int cols, int n, uint8
 // Of a type with a form of its own.
 void pack_row_of(DType dtype, const uint8_t* plain, int cols, int row, uint8_t* group) {
   switch (dtype) {
-#define ROW(id, Block, name, gguf_id, values, bytes)       \
-  case DType::id:                                          \
+#define ROW(id, Block, name, gguf_id, values, bytes)        \
+  case DType::id:                                           \
     if constexpr (form_of(DType::id).scales > Scales::wide) \
-      pack_row<Block, DType::id>(plain, cols, row, group); \
+      pack_row<Block, DType::id>(plain, cols, row, group);  \
     return;
     MILLRACE_FOR_EACH_DTYPE(ROW)
 #undef ROW

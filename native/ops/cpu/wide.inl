@@ -1,5 +1,6 @@
-// The products of F16 and BF16 by integers of 16 bits, about twice as fast as by f32 and as exact as
-// if the input were rounded to f16 (see packed.h). With the input of each 32 columns as q * scale,
+// The products of F16 and BF16 by integers of 16 bits, about twice as fast as by f32 and as exact
+// as if the input were rounded to f16 (see packed.h). With the input of each 32 columns as q *
+// scale,
 //   sum = the sum of code * q          an exact integer, per 32 columns
 //   part = fma(sum, scale, part)       in order of K, within a unit of 256
 //   out = fma(part, d, out)            unit by unit
@@ -94,7 +95,8 @@ void pack_wide_group(const Weight& plain, int first_row, int n_rows, uint8_t* gr
       uint8_t* out = group + row % k_group_rows * sizeof scale;
       memcpy(out, &scale, sizeof scale);
       out += WideUnits::k_scales;
-      for (int i = 0; i < n; i += 2, out += k_plane_bytes) memcpy(out, codes + i, 2 * sizeof *codes);
+      for (int i = 0; i < n; i += 2, out += k_plane_bytes)
+        memcpy(out, codes + i, 2 * sizeof *codes);
     }
     group += WideUnits::k_unit_bytes;
   }
@@ -131,7 +133,8 @@ template <int G, int T>
           V::prefetch_far(units[g] + at + 3072);
       }
     const auto code = [&](int h, int s) __attribute__((always_inline)) {
-      return V::load_bytes(units[h / k_halves] + at + s * k_plane_bytes + h % k_halves * V::k_bytes);
+      return V::load_bytes(units[h / k_halves] + at + s * k_plane_bytes +
+                           h % k_halves * V::k_bytes);
     };
     const auto init = [&](int) __attribute__((always_inline)) { return none; };
     const auto done = [&](int h, int t, V::i32 sum) __attribute__((always_inline)) {

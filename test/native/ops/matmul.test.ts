@@ -28,8 +28,7 @@ function one(table: string, threads: number, x: Float32Array, n: number, p: Prod
 }
 
 // Whether a type is multiplied by integers of 16 bits.
-const isWide = (type: string, cols: number) =>
-  ['F16', 'BF16'].includes(type) && cols % 32 === 0
+const isWide = (type: string, cols: number) => ['F16', 'BF16'].includes(type) && cols % 32 === 0
 
 // To the nearest whole number, ties to even.
 function nearest(value: number): number {

@@ -6,7 +6,8 @@ template <class V>
 struct DotByFours {
   // For H halves of a group (w(h, s): the codes of step s, four of Bits bits per lane; Bits 8: as
   // V::from_signed made them; 16: two) and T inputs (x + t * stride: four signed bytes, none -128,
-  // or two of 16 bits per step for all lanes): done(h, t, init(t) + the sum of the products of each lane over Steps).
+  // or two of 16 bits per step for all lanes): done(h, t, init(t) + the sum of the products of each
+  // lane over Steps).
   template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
     typename V::i32 sums[H][T];

@@ -105,8 +105,8 @@ struct Verbs256 : NoMatrices {
                      _mm_unpacklo_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
   }
   static void store_i16(void* p, i32 a) {  // k_width values, each already within 16 bits
-    _mm_storeu_si128(static_cast<__m128i*>(p), _mm_packs_epi32(_mm256_castsi256_si128(a),
-                                                               _mm256_extracti128_si256(a, 1)));
+    _mm_storeu_si128(static_cast<__m128i*>(p),
+                     _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)));
   }
 
   // Bytes. Shifts move 16-bit lanes, by a constant once unrolled: mask afterwards.

@@ -5,8 +5,8 @@ struct VerbsNeon : NoMatrices {
   static constexpr int k_width = 8;
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 4;
-  static constexpr int k_wide_tile = 4;           // the same of wide weights
-  static constexpr int k_wide_groups = 1;         // of rows that share these
+  static constexpr int k_wide_tile = 4;    // the same of wide weights
+  static constexpr int k_wide_groups = 1;  // of rows that share these
   static constexpr int k_direct_tokens = 16;
   static constexpr int k_prefetch_bytes = 2048;    // how far ahead of its use a line is asked for
   static constexpr int k_prefetch_far_bytes = 0;   // the same into the second cache; 0: it is not
@@ -182,8 +182,8 @@ struct VerbsNeon : NoMatrices {
  private:
   static void dot2(int32x4_t& sum, uint8x16_t codes, int16x8_t x) {
     const int16x8_t w = vreinterpretq_s16_u8(codes);
-    sum = vaddq_s32(sum, vpaddq_s32(vmull_s16(vget_low_s16(w), vget_low_s16(x)),
-                                    vmull_high_s16(w, x)));
+    sum = vaddq_s32(sum,
+                    vpaddq_s32(vmull_s16(vget_low_s16(w), vget_low_s16(x)), vmull_high_s16(w, x)));
   }
   static void dot4(int32x4_t& sum, uint8x16_t codes, int8x16_t x) {
     asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(codes), "w"(x));
