@@ -1,6 +1,5 @@
-// The products of F16 and BF16 by integers of 16 bits, about twice as fast as by f32 and as exact
-// as if the input were rounded to f16 (see packed.h). With the input of each 32 columns as q *
-// scale,
+// The products of F16 and BF16 by integers of 16 bits, about twice as fast as by f32 and more exact
+// than with the input rounded to f16 (see packed.h). With the input of each 32 columns as q * scale,
 //   sum = the sum of code * q          an exact integer, per 32 columns
 //   part = fma(sum, scale, part)       in order of K, within a unit of 256
 //   out = fma(part, d, out)            unit by unit
@@ -24,6 +23,7 @@ struct WideBlock {
   float scale;
 };
 
+// 32 values in vectors; load(i): those from i on.
 constexpr int k_block_parts = k_block_cols / V::k_width;
 struct Block32 {
   F32 part[k_block_parts];
@@ -102,6 +102,7 @@ void pack_wide_group(const Weight& plain, int first_row, int n_rows, uint8_t* gr
   }
 }
 
+// Ops::pack: wide forms here, the others as every table packs them.
 void pack_by_vectors(const Weight& plain, void* packed, int first_row, int n_rows) {
   if (form_of(plain.dtype).scales != Scales::wide) return pack(plain, packed, first_row, n_rows);
   const size_t bytes = group_bytes(plain.dtype, plain.cols);
