@@ -5,6 +5,7 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import type { Case, Sample } from './case.js'
 import type { Driver, OpenOptions, Runtime, Stream, StreamRequest, ToolDriver } from './driver.js'
+import { pieceGaps, tokenGaps } from './gaps.js'
 import { endedChildSeconds } from './machine.js'
 import { mainThreadSeconds, replay } from './replay.js'
 import { median } from './statistics.js'
@@ -73,9 +74,6 @@ const decodeRate = (stream: Stream): number => {
   return (later * 1000) / (lastAt(stream) - firstAt(stream))
 }
 
-const gaps = ({ arrivals }: Stream): number[] =>
-  arrivals.slice(1).map(({ at }, index) => at - (arrivals[index]?.at ?? at))
-
 const single = async (job: Job, runtime: Runtime): Promise<Measured> => {
   const { row } = job
   const result: Measured = { values: [], extra: { 'first token ms': [] }, tokens: [] }
@@ -88,7 +86,7 @@ const single = async (job: Job, runtime: Runtime): Promise<Measured> => {
     const stream = await runtime.generate(request)
     const waited = firstAt(stream) - stream.start
     result.extra['first token ms']?.push(waited)
-    result.extra['between pieces ms']?.push(...gaps(stream))
+    result.extra['between pieces ms']?.push(...pieceGaps(stream))
     result.values.push(
       row.kind === 'decode' ? decodeRate(stream) : (row.promptTokens * 1000) / waited,
     )
@@ -115,7 +113,7 @@ const batch = async (job: Job, runtime: Runtime): Promise<Measured> => {
       'decoding tokens/s': [],
       'first token ms': [],
       'between pieces ms': [],
-      'longest gap ms': [],
+      'longest gap of tokens ms': [],
     },
     tokens: [],
   }
@@ -127,9 +125,8 @@ const batch = async (job: Job, runtime: Runtime): Promise<Measured> => {
     result.values.push((total(streams) * 1000) / (performance.now() - start))
     result.extra['decoding tokens/s']?.push(steadyRate(streams))
     result.extra['first token ms']?.push(...streams.map((s) => firstAt(s) - s.start))
-    const between = streams.flatMap(gaps)
-    result.extra['between pieces ms']?.push(...between)
-    result.extra['longest gap ms']?.push(Math.max(...between))
+    result.extra['between pieces ms']?.push(...streams.flatMap(pieceGaps))
+    result.extra['longest gap of tokens ms']?.push(Math.max(...streams.flatMap(tokenGaps)))
     if (repetition === 0) result.tokens = streams.flatMap(({ tokens }) => tokens)
   }
   return result

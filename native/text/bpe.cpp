@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <future>
 
 #include "base/utf8.h"
 #include "text/merge.h"
@@ -131,6 +132,7 @@ int32_t Bpe::symbol_of(std::string_view text, int32_t guess) {
 }
 
 Status Bpe::build(const Vocabulary& vocabulary) {
+  std::future<void> words = std::async([this] { index_words(); });  // meanwhile; asks no merges
   for (size_t byte = 0; byte < 256; ++byte) {
     const char text = static_cast<char>(byte);
     byte_symbols_[byte] = row_.escapes_spaces ? -1 : symbol_of(to_byte_alphabet({&text, 1}));
@@ -152,7 +154,7 @@ Status Bpe::build(const Vocabulary& vocabulary) {
     last = symbol_of(merged, last + 1);
     merges_.insert(left_id, right_id, {static_cast<uint32_t>(rank), last});
   }
-  index_words();
+  words.get();
   return {};
 }
 

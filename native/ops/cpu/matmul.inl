@@ -308,8 +308,8 @@ void run_matrices(const Step& step, const Piece& piece) {
   V::end_matrices();
 }
 
-// Wide weights: some groups at once, so that an input is loaded once for all of them; where there
-// are many tokens by units, which stay in the first cache while the next are asked for.
+// Wide weights: of few tokens some groups at once, so that an input is loaded once for all of them;
+// of many one group by units, which stay in the first cache while the next are asked for.
 template <int G, bool IsUnit>
 void run_wide_tiles(const Step& step, const Piece& piece, Strip* strips, int block) {
   const int n_blocks = step.cols / k_block_cols;
@@ -348,7 +348,7 @@ void run_wide_groups(const Step& step, const Piece& piece, int first) {
 template <bool IsUnit>
 void run_wide(const Step& step, const Piece& piece) {
   int g = 0;
-  constexpr int G = V::k_wide_groups;
+  constexpr int G = IsUnit ? 1 : V::k_wide_groups;
   for (; g + G <= piece.n_groups; g += G) run_wide_groups<G, IsUnit>(step, piece, g);
   if constexpr (G > 1)
     for (; g < piece.n_groups; g++) run_wide_groups<1, IsUnit>(step, piece, g);
