@@ -180,12 +180,13 @@ void prepare_floats(const Step& step, int first, int width) {
 }
 
 void prepare_wides(const Step& step, int first, int width) {
-  const int n_blocks = step.cols / k_block_cols, n = std::min(width, V::k_wide_tile);
+  const int n_blocks = wide_blocks(step.cols), n = std::min(width, V::k_wide_tile);
   WideBlock* out = step.wides + int64_t(first) * n_blocks;
   for (int end = first + width; first < end; first += n)
     for (int b = 0; b < n_blocks; b++)
       for (int t = 0; t < n; t++)
-        quantize(step.args->x + (first + t) * step.args->x_stride + b * k_block_cols, *out++);
+        quantize(step.args->x + (first + t) * step.args->x_stride + b * k_wide_cols,
+                 std::min(k_wide_cols, step.cols - b * k_wide_cols), *out++);
 }
 
 constexpr int k_most_groups = 4;     // most of one piece of work
@@ -312,7 +313,7 @@ void run_matrices(const Step& step, const Piece& piece) {
 // of many one group by units, which stay in the first cache while the next are asked for.
 template <int G, bool IsUnit>
 void run_wide_tiles(const Step& step, const Piece& piece, Strip* strips, int block) {
-  const int n_blocks = step.cols / k_block_cols;
+  const int n_blocks = wide_blocks(step.cols);
   int asked = 0;
   for (int t = 0; t < piece.n_tokens;) {
     const int width = std::min(tile_width(piece.n_tokens - t), V::k_wide_tile);
@@ -330,7 +331,7 @@ void run_wide_tiles(const Step& step, const Piece& piece, Strip* strips, int blo
 
 template <int G, bool IsUnit>
 void run_wide_groups(const Step& step, const Piece& piece, int first) {
-  const int n_blocks = step.cols / k_block_cols;
+  const int n_blocks = wide_blocks(step.cols);
   const int part = IsUnit ? WideUnits::k_blocks : n_blocks;
   for (int b = 0; b < n_blocks; b += part) {
     Strip strips[G];
@@ -458,7 +459,7 @@ bool reserve(Queue& queue, Step& step) {
   const size_t n_blocks = static_cast<size_t>(filled_up(args.n)) * (step.cols / k_block_cols);
   const size_t blocks = is_quantized ? n_blocks * sizeof(InputBlock) : 0;
   const auto lines = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
-  const size_t wides = has_wide ? lines(n * (step.cols / k_block_cols) * sizeof(WideBlock)) : 0;
+  const size_t wides = has_wide ? lines(n * wide_blocks(step.cols) * sizeof(WideBlock)) : 0;
   const size_t floats = is_float ? lines(n * step.cols * sizeof(float)) : 0;
   step.panel_bytes = k_panel_bytes + lines(room_bytes);
   const size_t panels = static_cast<size_t>(queue.pool().size()) * step.panel_bytes;

@@ -12,12 +12,13 @@
 //   scales  half: a unit is a block; 16 f16 (bf16), one per row, then 16 minima if there are any;
 //           super: a unit is 256 of K; 16 f16 (two sets with minima), then 16 bytes per sub-block,
 //           then 16 bytes of minima per sub-block. A value is d * scale * code - dmin * min;
-//           wide: a unit is 256 of K or what is left; 16 f32, powers of two. The codes of a block
-//           have a length of at most k_most_codes as a vector.
+//           wide: a unit is 256 of K or what is left; 16 f32, powers of two. Codes are summed by
+//           64 of K, two blocks, of which the last may be zeros; those have a length of at most
+//           k_most_codes as a vector.
 // F32: for each k, the 16 values of the group. Rows beyond the last are zero.
 //
 // F16 and BF16 are wide. The codes of an input have a length of at most k_most_inputs, so no sum of
-// products over a block leaves 32 bits (Cauchy and Schwarz). Codes are whole numbers of at most 16
+// products over 64 of K leaves 32 bits (Cauchy and Schwarz). Codes are whole numbers of at most 16
 // bits: where values are about even, F16 is exact down to a 16th of the largest and BF16 to a
 // 128th, and what is smaller is rounded to the same step. Threads: pure functions; callers may pack
 // disjoint row ranges at once.
@@ -32,6 +33,7 @@ namespace millrace {
 inline constexpr int k_group_rows = 16;
 inline constexpr int k_block_cols = 32;
 inline constexpr int k_super_cols = 256;
+inline constexpr int k_wide_cols = 64;  // of one sum
 inline constexpr int k_plane_bytes = 64;
 inline constexpr float k_most_codes = 65500, k_most_inputs = 32760;  // wide: lengths
 
@@ -97,11 +99,13 @@ constexpr int unit_bytes(const Form& form) {
   return unit_scale_bytes(form) + unit_cols(form) / k_block_cols * form.bits * k_plane_bytes;
 }
 
+constexpr int wide_blocks(int cols) { return (cols + k_wide_cols - 1) / k_wide_cols; }
+
 constexpr size_t group_bytes(DType dtype, int cols) {
   if (dtype == DType::f32) return sizeof(float) * k_group_rows * size_t(cols);
   const Form form = form_of(dtype);
   if (form.scales == Scales::wide)
-    return size_t(cols / k_block_cols) * size_t(form.bits * k_plane_bytes) +
+    return size_t(wide_blocks(cols)) * k_wide_cols * sizeof(int16_t) * k_group_rows +
            size_t((cols + k_super_cols - 1) / k_super_cols) * size_t(unit_scale_bytes(form));
   return size_t(cols / unit_cols(form)) * size_t(unit_bytes(form));
 }

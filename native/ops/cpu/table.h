@@ -9,6 +9,7 @@
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include "base/thread-pool.h"
 #include "ops/cpu/packed.h"

@@ -6,8 +6,8 @@
 
 // Per 256 columns, or what is left of them, an f32 per row; then the codes.
 struct WideUnits {
-  static constexpr int k_blocks = k_super_cols / k_block_cols;
-  static constexpr int k_steps = k_block_cols / 2;
+  static constexpr int k_blocks = k_super_cols / k_wide_cols;
+  static constexpr int k_steps = k_wide_cols / 2;
   static constexpr int k_code_bytes = k_steps * k_plane_bytes;  // of a block
   static constexpr int k_scales = sizeof(float) * k_group_rows;
   static constexpr int k_unit_bytes = k_scales + k_blocks * k_code_bytes;
@@ -16,10 +16,10 @@ struct WideUnits {
   }
 };
 
-// 32 columns of one token's input: a direction of length k_most_inputs in whole numbers, and what
+// 64 columns of one token's input: a direction of length k_most_inputs in whole numbers, and what
 // makes it the input.
 struct WideBlock {
-  int16_t q[k_block_cols];
+  int16_t q[k_wide_cols];
   float scale;
 };
 
@@ -46,12 +46,17 @@ struct Block32 {
   }
 };
 
-// An input shorter than 1e-18 is zero, one longer than 1e18 not finite, and then no product is.
-void quantize(const float* x, WideBlock& out) {
-  const Block32 block([&](int i) { return V::load(x + i); });
-  const float sum = block.squares();
+// n columns, one block or two. An input shorter than 1e-18 is zero, one longer than 1e18 not
+// finite, and then no product is.
+void quantize(const float* x, int n, WideBlock& out) {
+  const bool is_whole = n == k_wide_cols;
+  const Block32 first([&](int i) { return V::load(x + i); });
+  const Block32 second([&](int i) { return is_whole ? V::load(x + k_block_cols + i) : V::zero(); });
+  const float sum = first.squares() + second.squares();
   const float length = sum < 1e-36f ? 0 : std::sqrt(sum);
-  block.store_codes(out.q, length == 0 ? 0 : k_most_inputs / length);
+  const float inverse = length == 0 ? 0 : k_most_inputs / length;
+  first.store_codes(out.q, inverse);
+  second.store_codes(out.q + k_block_cols, inverse);
   out.scale = length / k_most_inputs;
 }
 
@@ -59,17 +64,18 @@ void quantize(const float* x, WideBlock& out) {
 template <class Load>
 float wide_scale(int n, Load load) {
   F32 largest = V::zero();
-  float longest = 0, spoiled = 0;  // spoiled: NaN if one is
+  float longest = 0, spoiled = 0, sum = 0;  // spoiled: NaN if one is
   for (int i = 0; i < n; i += k_block_cols) {
     const Block32 block([&](int j) { return load(i + j); });
     for (const F32& part : block.part) largest = V::max(V::abs(part), largest);
     const float squares = block.squares();
     spoiled += squares;
-    longest = std::max(longest, squares);
+    sum = i % k_wide_cols == 0 ? squares : sum + squares;
+    longest = std::max(longest, sum);
   }
   const float most = V::max_of(largest);
   if (std::isnan(spoiled) || most == INFINITY) return NAN;
-  constexpr float k_root = 5.656855f;  // of k_block_cols: no block is longer than so many of most
+  constexpr float k_root = 8;  // of k_wide_cols: none is longer than so many of most
   const float length = std::min(std::sqrt(longest), most * k_root);
   const float least = std::max({length / k_most_codes, most / INT16_MAX, 0x1p-120f});
   constexpr uint32_t k_fraction = 0x7fffff;
@@ -89,13 +95,13 @@ void pack_wide_group(const Weight& plain, int first_row, int n_rows, uint8_t* gr
         return Type == DType::f16 ? V::load_f16(p) : V::load_bf16(p);
       };
       const float scale = wide_scale(n, load);
-      int16_t codes[k_super_cols];
+      int16_t codes[k_super_cols] = {};
       for (int i = 0; i < n; i += k_block_cols)
         Block32([&](int j) { return load(i + j); }).store_codes(codes + i, 1 / scale);
       uint8_t* out = group + row % k_group_rows * sizeof scale;
       memcpy(out, &scale, sizeof scale);
       out += WideUnits::k_scales;
-      for (int i = 0; i < n; i += 2, out += k_plane_bytes)
+      for (int i = 0; i < wide_blocks(n) * k_wide_cols; i += 2, out += k_plane_bytes)
         memcpy(out, codes + i, 2 * sizeof *codes);
     }
     group += WideUnits::k_unit_bytes;
@@ -131,7 +137,8 @@ template <int G, int T>
         if constexpr (V::k_prefetches_all)
           for (int i = 0; i < WideUnits::k_code_bytes; i += 64) prefetch_line(units[g] + at + i);
         else
-          V::prefetch_far(units[g] + at + 3072);
+          for (int i = 0; i < WideUnits::k_code_bytes; i += 1024)
+            V::prefetch_far(units[g] + at + 3072 + i);
       }
     const auto code = [&](int h, int s) __attribute__((always_inline)) {
       return V::load_bytes(units[h / k_halves] + at + s * k_plane_bytes +

@@ -38,13 +38,13 @@ function nearest(value: number): number {
 }
 
 // What the kernels see of F16 and BF16 weights: each 256 values of a row as whole steps of the
-// least power of two that keeps them within 16 bits and each 32 of them within a length of 65500.
+// least power of two that keeps them within 16 bits and each 64 of them within a length of 65500.
 function wideWeights(weights: Float32Array, cols: number): Float64Array {
   return Float64Array.from(weights, (v, i) => {
     const start = i - ((i % cols) % 256)
     const unit = weights.subarray(start, Math.min(start + 256, i - (i % cols) + cols))
-    const lengths = Array.from({ length: unit.length / 32 }, (_, b) =>
-      Math.hypot(...unit.subarray(32 * b, 32 * b + 32)),
+    const lengths = Array.from({ length: Math.ceil(unit.length / 64) }, (_, b) =>
+      Math.hypot(...unit.subarray(64 * b, 64 * b + 64)),
     )
     const most = Math.max(...unit.map(Math.abs)) / 32767
     const step = 2 ** Math.ceil(Math.log2(Math.max(most, ...lengths.map((l) => l / 65500))))
@@ -52,20 +52,24 @@ function wideWeights(weights: Float32Array, cols: number): Float64Array {
   })
 }
 
-// What they see of an input beside them: each 32 values as whole steps of a 32760th of their
+// What they see of an input beside them: each 64 values as whole steps of a 32760th of their
 // length, which is taken in one order.
-function wideInput(x: Float32Array): Float64Array {
+function wideInput(x: Float32Array, cols: number): Float64Array {
   const f = Math.fround
-  const out = new Float64Array(x.length)
-  for (let start = 0; start < x.length; start += 32) {
-    const block = x.subarray(start, start + 32)
+  const squares = (block: Float32Array): number => {
     let sums = Array.from({ length: 16 }, (_, i) => {
       const [low, high] = [block[i] ?? 0, block[i + 16] ?? 0]
       return f(high * high + f(low * low))
     })
     while (sums.length > 1)
       sums = sums.slice(sums.length / 2).map((sum, i) => f(sum + (sums[i] ?? 0)))
-    const length = f(Math.sqrt(sums[0] ?? 0))
+    return sums[0] ?? 0
+  }
+  const out = new Float64Array(x.length)
+  for (let start = 0, end = 0; start < x.length; start = end) {
+    end = Math.min(start + 64, start - (start % cols) + cols)
+    const block = x.subarray(start, end)
+    const length = f(Math.sqrt(f(squares(block.subarray(0, 32)) + squares(block.subarray(32)))))
     const inverse = f(32760 / length)
     block.forEach((v, i) => {
       out[start + i] = nearest(f(v * inverse)) * f(length / 32760)
@@ -142,7 +146,7 @@ describe.each(cases)('$table $name', ({ table, name, block }) => {
     const weights = native.decodeRow(name, p.weight, rows * cols)
     const out = one(table, 1, x, n, p)
     if (isWide(name, cols)) {
-      const [seen, codes] = [wideInput(x), wideWeights(weights, cols)]
+      const [seen, codes] = [wideInput(x, cols), wideWeights(weights, cols)]
       expect(worstError(out, seen, codes, shape)).toBeLessThan(1)
     } else {
       expect(worstError(out, isFloat(name) ? x : rounded(x, cols), weights, shape)).toBeLessThan(1)

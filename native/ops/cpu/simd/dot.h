@@ -2,6 +2,16 @@
 // to its sum of 32 bits: V::dot4(sum, codes, x), with x = V::four(p), the four bytes at p in every
 // lane; of codes of 16 bits the two, V::dot2. Included inside the region only.
 
+// f(0), f(1) ... as constants, so that what they index lies in registers however often a loop
+// around it is unrolled.
+template <int N, class F>
+[[gnu::always_inline]] inline void times(F f) {
+  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, I>()), ...);
+  }
+  (std::make_integer_sequence<int, N>());
+}
+
 template <class V>
 struct DotByFours {
   // For H halves of a group (w(h, s): the codes of step s, four of Bits bits per lane; Bits 8: as
@@ -11,27 +21,23 @@ struct DotByFours {
   template <int Bits, int Steps, int H, int T, class W, class Init, class Done>
   [[gnu::always_inline]] static void dot(W w, const int8_t* x, int stride, Init init, Done done) {
     typename V::i32 sums[H][T];
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++)
-#pragma GCC unroll 2
-      for (int h = 0; h < H; h++) sums[h][t] = init(t);
-#pragma GCC unroll 16
+    times<T>([&](auto t) __attribute__((always_inline)) {
+      times<H>([&](auto h) __attribute__((always_inline)) { sums[h][t] = init(t); });
+    });
+#pragma GCC unroll 32
     for (int s = 0; s < Steps; s++)
-#pragma GCC unroll 2
-      for (int h = 0; h < H; h++) {
+      times<H>([&](auto h) __attribute__((always_inline)) {
         const typename V::bytes codes = w(h, s);
-#pragma GCC unroll 8
-        for (int t = 0; t < T; t++) {
+        times<T>([&](auto t) __attribute__((always_inline)) {
           const auto v = V::four(x + t * stride + 4 * s);
           if constexpr (Bits == 16)
             V::dot2(sums[h][t], codes, v);
           else
             V::dot4(sums[h][t], codes, v);
-        }
-      }
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++)
-#pragma GCC unroll 2
-      for (int h = 0; h < H; h++) done(h, t, sums[h][t]);
+        });
+      });
+    times<T>([&](auto t) __attribute__((always_inline)) {
+      times<H>([&](auto h) __attribute__((always_inline)) { done(h, t, sums[h][t]); });
+    });
   }
 };
