@@ -11,7 +11,7 @@ export const pieceGaps = ({ arrivals }: Arrivals): number[] => between(arrivals)
 
 /**
  * Milliseconds between tokens, one for each piece but the first: tokens that came in one piece, their
- * text held until its UTF-8 was whole, share the gap before it.
+ * text held until its UTF-8 was whole, share the gap before it; text alone counts as one.
  */
 export const tokenGaps = ({ arrivals }: Arrivals): number[] =>
-  between(arrivals).map(([gap, tokens]) => gap / tokens)
+  between(arrivals).map(([gap, tokens]) => gap / Math.max(1, tokens))

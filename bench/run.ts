@@ -219,11 +219,13 @@ const main = async (): Promise<void> => {
   const machine = describeMachine()
   const date = new Date().toISOString().slice(0, 10)
   const before = earlier(machine.kind)
-  const threads = Math.max(...cases.map((row) => row.threads))
   const results: Results = { date, commit: commit(), machine, limits: {}, rows: [] }
   const out = options.out ?? join(resultsFolder, `${date}-${machine.kind}.json`)
   const kept = options.add ? rowsOf(out, results.commit) : []
   results.rows.push(...kept.filter(({ case: { name } }) => cases.every((row) => row.name !== name)))
+  const threads = Math.max(
+    ...[...cases, ...results.rows.map((row) => row.case)].map((row) => row.threads),
+  )
   const save = () => {
     if (options.out === undefined && (options.quick || options.check)) return
     mkdirSync(resultsFolder, { recursive: true })

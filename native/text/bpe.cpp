@@ -132,7 +132,8 @@ int32_t Bpe::symbol_of(std::string_view text, int32_t guess) {
 }
 
 Status Bpe::build(const Vocabulary& vocabulary) {
-  std::future<void> words = std::async([this] { index_words(); });  // meanwhile; asks no merges
+  std::future<void> words =
+      std::async([this] { index_words(); });  // meanwhile; merges touch none of it
   for (size_t byte = 0; byte < 256; ++byte) {
     const char text = static_cast<char>(byte);
     byte_symbols_[byte] = row_.escapes_spaces ? -1 : symbol_of(to_byte_alphabet({&text, 1}));

@@ -6,7 +6,7 @@ const stream = {
     { at: 100, tokens: 4 },
     { at: 130, tokens: 1 },
     { at: 730, tokens: 3 },
-    { at: 740, tokens: 1 },
+    { at: 740, tokens: 0 },
   ],
 }
 

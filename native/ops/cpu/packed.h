@@ -19,8 +19,8 @@
 //
 // F16 and BF16 are wide. The codes of an input have a length of at most k_most_inputs, so no sum of
 // products over 64 of K leaves 32 bits (Cauchy and Schwarz). Codes are whole numbers of at most 16
-// bits: where values are about even, F16 is exact down to a 16th of the largest and BF16 to a
-// 128th, and what is smaller is rounded to the same step. Threads: pure functions; callers may pack
+// bits: where values are about even, F16 is exact down to an 8th of the largest and BF16 to a
+// 64th, and what is smaller is rounded to the same step. Threads: pure functions; callers may pack
 // disjoint row ranges at once.
 
 #include <cstddef>

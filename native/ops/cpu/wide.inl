@@ -1,6 +1,6 @@
 // The products of F16 and BF16 by integers of 16 bits, faster than by f32 and more exact than with
-// the input rounded to f16 (see packed.h). With the input of each 32 columns as q * scale,
-//   sum = the sum of code * q          an exact integer, per 32 columns
+// the input rounded to f16 (see packed.h). With the input of each 64 columns as q * scale,
+//   sum = the sum of code * q          an exact integer, per 64 columns
 //   part = fma(sum, scale, part)       in order of K, within a unit of 256
 //   out = fma(part, d, out)            unit by unit
 

@@ -137,6 +137,7 @@ describe.each(cases)('$table $name', ({ table, name, block }) => {
     { rows: 5, cols: Math.max(block, 32), n: 9 },
     { rows: 100, cols: 1536, n: 21 },
   ]
+  if (isWide(name, 32)) shapes.push({ rows: 17, cols: 352, n: 40 })
   if (isFloat(name)) shapes.push({ rows: 17, cols: 43, n: 6 })
 
   test.each(shapes)('multiplies $rows x $cols by $n tokens as float64 does', (shape) => {

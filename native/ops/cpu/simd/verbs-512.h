@@ -8,7 +8,7 @@ struct Verbs512 {
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 8;            // tokens that a matmul tile keeps in registers
   static constexpr int k_wide_tile = 8;       // the same of wide weights
-  static constexpr int k_wide_groups = 2;     // of rows that share these
+  static constexpr int k_wide_groups = 2;     // of rows that share these, of few tokens
   static constexpr int k_direct_tokens = 32;  // up to so many, matmul reads the packed form
   // Whether a product of few tokens asks for every line of its weights. Q8_0, one token, on Zen 4:
   // 24 to 27 GB/s without, 17 with.
