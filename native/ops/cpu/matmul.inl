@@ -148,15 +148,19 @@ void quantize(const float* x, InputBlock& out) {
     V::i32& sum = sums[i * 2 / k_parts];
     sum = V::add_i32(sum, q);
   }
-  // Unsigned: where the input is not finite the sums wrap around.
+  // Unsigned: where the input is not finite the sums wrap around. Not in an array: read back two at
+  // a time, it waited for every store before it.
   const uint32_t low = static_cast<uint32_t>(V::sum_i32(sums[0]));
   const uint32_t high = static_cast<uint32_t>(V::sum_i32(sums[1]));
-  const uint32_t parts[3] = {low, high, low + high};
-  out.scale = amax / 127.0f + V::sum(zeros);
-  for (int i = 0; i < 3; i++) {
-    out.minus[i] = static_cast<int32_t>(0u - parts[i]);
-    out.sum[i] = out.scale * static_cast<float>(static_cast<int32_t>(parts[i]));
-  }
+  const float scale = amax / 127.0f + V::sum(zeros);
+  const auto put = [&](int i, uint32_t sum) {
+    out.minus[i] = static_cast<int32_t>(0u - sum);
+    out.sum[i] = scale * static_cast<float>(static_cast<int32_t>(sum));
+  };
+  out.scale = scale;
+  put(0, low);
+  put(1, high);
+  put(2, low + high);
 }
 
 // Prepares the blocks of the tile of tokens that starts at `first`, of which n exist.

@@ -35,11 +35,12 @@ void store_codes(const uint8_t* codes, int row, uint8_t* out) {
   out += 4 * row;
   if constexpr (Bits == 8)
     for (int s = 0; s < 8; s++) std::memcpy(out + s * k_plane_bytes, &steps[s], sizeof(Word));
-  if constexpr (Bits >= 4 && Bits <= 6) store_planes<4, 0>(steps, out);
-  if constexpr (Bits == 2 || Bits == 3) store_planes<2, 0>(steps, out);
-  if constexpr (Bits == 3) store_planes<1, 2>(steps, out + 2 * k_plane_bytes);
-  if constexpr (Bits == 5) store_planes<1, 4>(steps, out + 4 * k_plane_bytes);
-  if constexpr (Bits == 6) store_planes<2, 4>(steps, out + 4 * k_plane_bytes);
+  constexpr int k_low = low_bits(Bits);
+  if constexpr (Bits < 8 && Bits > k_low) {
+    store_planes<Bits - k_low, k_low>(steps, out);
+    out += (Bits - k_low) * k_plane_bytes;
+  }
+  if constexpr (Bits < 8) store_planes<k_low, 0>(steps, out);
 }
 
 void store_half(uint16_t half, uint8_t* out) { std::memcpy(out, &half, sizeof half); }

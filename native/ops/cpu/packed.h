@@ -7,7 +7,8 @@
 //           `row` and, for step s, to k = 4 * s + j:
 //           4 bits: plane t holds step t below and step t + 4 above; 2 bits: plane t holds steps
 //           t, t + 2, t + 4, t + 6 from bit 0 up; 1 bit: one plane, step s in bit s;
-//           8 bits: plane s is step s. 3, 5, 6 bits: the planes of the high bits follow the others.
+//           8 bits: plane s is step s. 3, 5, 6 bits: the planes of the high bits, then those of the
+//           low ones: read in order, as the processor's own prefetching likes it.
 //           16 bits: signed, in pairs: plane s holds k = 2 * s and 2 * s + 1.
 //   scales  half: a unit is a block; 16 f16 (bf16), one per row, then 16 minima if there are any;
 //           super: a unit is 256 of K; 16 f16 (two sets with minima), then 16 bytes per sub-block,
@@ -98,6 +99,9 @@ constexpr int unit_scale_bytes(const Form& form) {
 constexpr int unit_bytes(const Form& form) {
   return unit_scale_bytes(form) + unit_cols(form) / k_block_cols * form.bits * k_plane_bytes;
 }
+
+// Of codes of fewer than 8 bits, those in planes of their own.
+constexpr int low_bits(int bits) { return bits < 4 ? 2 : 4; }
 
 constexpr int wide_blocks(int cols) { return (cols + k_wide_cols - 1) / k_wide_cols; }
 

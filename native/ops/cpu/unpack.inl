@@ -30,12 +30,11 @@ template <int Bits, int To>
 // The codes of step s, by the bits they are stored in.
 template <int Bits>
 [[gnu::always_inline]] inline Bytes load_codes(const uint8_t* p, int s) {
-  const uint8_t* high = p + 4 * k_plane_bytes;
-  if constexpr (Bits == 2 || Bits == 4) return plane_bits<Bits, 0>(p, s);
-  if constexpr (Bits == 3)
-    return V::bits_or(plane_bits<2, 0>(p, s), plane_bits<1, 2>(p + 2 * k_plane_bytes, s));
-  if constexpr (Bits == 5) return V::bits_or(plane_bits<4, 0>(p, s), plane_bits<1, 4>(high, s));
-  if constexpr (Bits == 6) return V::bits_or(plane_bits<4, 0>(p, s), plane_bits<2, 4>(high, s));
+  constexpr int k_low = low_bits(Bits);
+  if constexpr (Bits == k_low) return plane_bits<Bits, 0>(p, s);
+  if constexpr (Bits < 8)
+    return V::bits_or(plane_bits<Bits - k_low, k_low>(p, s),
+                      plane_bits<k_low, 0>(p + (Bits - k_low) * k_plane_bytes, s));
   return V::load_bytes(p + s * k_plane_bytes);
 }
 
