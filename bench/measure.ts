@@ -42,7 +42,7 @@ const requests = ({ row, vocabulary, round }: Job, repetition: number): StreamRe
     awaited: row.awaited ?? false,
   }))
 
-const warmUpTokens = 8
+const warmUpTokens = 16
 const warmUpRepetition = 99
 
 const warmUpPromptTokens = 16
