@@ -86,8 +86,8 @@ struct SuperUnits {
   static F32 min(const uint8_t* group, int block, int j, int half) {
     const uint8_t* unit = group + block / k_blocks * k_unit;
     const F32 d = V::load_f16(unit + (k_group_rows + half * V::k_width) * 2);
-    const F32 m = V::load_u8(unit + byte_at(block, j, half) + k_subs * k_group_rows);
-    return V::sub(V::zero(), V::mul(d, m));
+    const uint8_t* p = unit + byte_at(block, j, half) + k_subs * k_group_rows;
+    return V::sub(V::zero(), V::mul(d, V::load_u8(p)));
   }
   static int byte_at(int block, int j, int half) {
     const int sub = block % k_blocks * (k_block_cols / k_form.sub) + j;
@@ -161,15 +161,19 @@ struct Fp4Table {
 }
 
 // Asks for a block's share of the group some way ahead, over its end into the next: all lines, or
-// one, which keeps the processor's own prefetching alive across pages (see k_prefetches_all).
+// one, which keeps the processor's own prefetching alive across pages (see k_prefetches_all). Super
+// units are two streams, scales and codes: all their lines, into the second cache.
 template <class S, bool AllLines>
 [[gnu::always_inline]] inline void prefetch_block(const uint8_t* group, int block) {
-  if constexpr (!AllLines) {
-    V::prefetch_far(S::codes_at(group, block) + 3072);
-  } else {
-    const uint8_t* p = group + block * S::k_share;
+  const uint8_t* p = group + block * S::k_share;
+  if constexpr (AllLines) {
 #pragma GCC unroll 9
     for (int i = 0; i < S::k_share; i += 64) prefetch_line(p + i);
+  } else if constexpr (S::k_form.scales == Scales::super) {
+#pragma GCC unroll 9
+    for (int i = 0; i < S::k_share; i += 64) V::prefetch_far(p + 6144 + i);
+  } else {
+    V::prefetch_far(S::codes_at(group, block) + 3072);
   }
 }
 
