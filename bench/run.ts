@@ -1,9 +1,12 @@
 // Runs cases on engines, in turn, each in a fresh process, and writes what it measured.
-//   npm run bench [-- words...] [--quick] [--check] [--drivers a,b] [--rounds n] [--out file] [--add]
+//   npm run bench [-- words...] [--quick] [--check] [--drivers a,b] [--out file] [--add]
+//     [--rounds n] [--repetitions n] [--wait seconds]
 // Words choose cases (kind, shape, type, engine); all have to fit, a,b is either. --check compares
 // with the committed results of the same kind of machine, or with --against <file>, and fails on a
 // loss. --add keeps the rows that the file has of the same commit: a series in parts, with the limits
-// of the last. --wait <s>: how long to wait for a quiet machine before each process.
+// of the last. --rounds: processes of each engine, in turn; --repetitions: measurements in each (one
+// in many rounds, where the machine's bandwidth moves from minute to minute). --wait: how long for a
+// quiet machine before each process.
 // $MILLRACE_BENCH_LLAMA_CPP and $MILLRACE_BENCH_IK_LLAMA_CPP name the folders of those peers'
 // binaries; without them they are left out. $MILLRACE_BENCH_CACHE and $MILLRACE_BENCH_MODELS say
 // where peers and models are kept.
@@ -48,6 +51,7 @@ const { values: options, positionals: filter } = parseArgs({
     against: { type: 'string' },
     drivers: { type: 'string' },
     rounds: { type: 'string' },
+    repetitions: { type: 'string' },
     out: { type: 'string' },
     add: { type: 'boolean', default: false },
     wait: { type: 'string', default: '30' },
@@ -174,6 +178,9 @@ const chosenCases = (): Case[] => {
   return matching(allCases, filter)
     .map((row) => (options.quick ? quick(row) : row))
     .map((row) => (options.rounds ? { ...row, rounds: Number(options.rounds) } : row))
+    .map((row) =>
+      options.repetitions ? { ...row, repetitions: Number(options.repetitions) } : row,
+    )
     .map((row) => (names ? { ...row, drivers: row.drivers.filter((d) => names.includes(d)) } : row))
     .map((row) => ({ ...row, drivers: row.drivers.filter(isThere) }))
     .filter((row) => row.drivers.length > 0)
