@@ -42,4 +42,11 @@ fi
 
 note models
 timeout 180 "$job" "$library" models --out "$out/models.jsonl" || failed=1
+
+# Whether a kernel may start before the one before it has ended: right first, then what it brings.
+export MILLRACE_CUDA_EARLY_STARTS=1
+note "numerics, early starts"
+timeout 60 "$job" "$library" --small checks --out "$out/checks-early.jsonl" || failed=1
+note "models, early starts"
+timeout 120 "$job" "$library" models --out "$out/models-early.jsonl" || failed=1
 exit $failed

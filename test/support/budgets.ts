@@ -127,11 +127,12 @@ export function readBudgets(): Budgets {
   const ops = countBetween(textOf('native/ops/ops.h'), /struct Ops \{/, /\(\*\w+\)\(/g)
   const names = publicNames(textOf('lib/index.ts'))
   const code = sum(native) + sum(lib)
+  const written = sum(native.filter(({ path }) => !generated.test(path)))
   const report: Budgets = {
     failures: [],
     remarks: [],
     summary:
-      `lines: ${floorSizes(native)}; lib ${sum(lib)}; test ${sum(test)}; bench ${sum(bench)}; ` +
+      `lines: ${floorSizes(native)}, in all ${written} and ${sum(native) - written} generated; lib ${sum(lib)}; test ${sum(test)}; bench ${sum(bench)}; ` +
       `test : code = ${(sum(test) / code).toFixed(2)}\n` +
       `operators ${ops}, public names ${names.length}`,
   }
@@ -140,7 +141,7 @@ export function readBudgets(): Budgets {
   checkNames([...native, ...lib, ...test, ...bench], report)
   checkCount('operators', ops, [24, 30], report)
   checkCount('public names', names.length, [40, 50], report)
-  if (sum(native) > 23_000) report.failures.push(`native has ${sum(native)} lines, at most 23000`)
+  if (written > 23_000) report.failures.push(`native has ${written} lines, at most 23000`)
   if (sum(lib) > 8000) report.failures.push(`lib has ${sum(lib)} lines, at most 8000`)
   if (sum(test) < 0.8 * code) report.remarks.push(`test : code is below 0.8`)
   return report

@@ -289,6 +289,7 @@ __device__ __forceinline__ Sum<dims / k_warp> range_of(const Room<dims>& room, i
 template <int dims>
 __global__ void __launch_bounds__(k_attention_threads, 2)
     mma_attention_kernel(const __grid_constant__ AttentionParams params) {
+  begin_kernel();
   const Tile tile = params.plan.tiles[blockIdx.x];
   const View view{params, tile, static_cast<int>(blockIdx.y)};
   const auto room = Room<dims>::of();

@@ -134,6 +134,7 @@ __device__ __forceinline__ void add_range(const View& view, int range, const Sha
 template <DType dtype, int n_values>
 __global__ void __launch_bounds__(k_attention_threads, 2)
     attention_kernel(const __grid_constant__ AttentionParams params) {
+  begin_kernel();
   const Tile tile = params.plan.tiles[blockIdx.x];
   const View view{params, tile, static_cast<int>(blockIdx.y)};
   const Shared shared = Shared::of(params.args.cache.shape.head_dim);

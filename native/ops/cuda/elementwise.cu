@@ -21,17 +21,20 @@ __device__ __forceinline__ float activate(float x, Act act) {
 }
 
 __global__ void __launch_bounds__(k_threads) gate_kernel(const __grid_constant__ GateArgs args) {
+  begin_kernel();
   const int64_t i = value_of_thread();
   if (i < args.count) args.out[i] = activate(args.gate[i], args.act) * args.up[i];
 }
 
 __global__ void __launch_bounds__(k_threads) add_kernel(const __grid_constant__ AddArgs args) {
+  begin_kernel();
   const int64_t i = value_of_thread();
   if (i < args.count) args.x[i] += args.y[i];
 }
 
 __global__ void __launch_bounds__(k_threads)
     gather_kernel(const __grid_constant__ GatherArgs args) {
+  begin_kernel();
   const int64_t i = value_of_thread();
   if (i >= static_cast<int64_t>(args.n) * args.dim) return;
   args.out[i] = args.x[static_cast<int64_t>(args.rows[i / args.dim]) * args.dim + i % args.dim];

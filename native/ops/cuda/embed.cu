@@ -13,6 +13,7 @@ constexpr int k_threads = 64;
 
 template <class Block>
 __global__ void __launch_bounds__(k_threads) embed_kernel(const __grid_constant__ EmbedArgs args) {
+  begin_kernel();
   const auto* row = reinterpret_cast<const Block*>(static_cast<const char*>(args.table.data) +
                                                    args.tokens[blockIdx.x] * args.table.row_bytes);
   float* out = args.out + static_cast<int64_t>(blockIdx.x) * args.table.cols;

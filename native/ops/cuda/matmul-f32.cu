@@ -21,6 +21,7 @@ struct FloatParams {
 
 __global__ void __launch_bounds__(k_threads)
     matmul_f32_kernel(const __grid_constant__ FloatParams params) {
+  begin_kernel();
   const Weight& weight = params.product.weight;
   const int row = static_cast<int>(blockIdx.x) * k_warps + warp_of_thread();
   if (row >= weight.rows) return;  // the whole warp

@@ -114,6 +114,7 @@ __device__ __forceinline__ void end_slice(Sums& slice, Sums& total) {
 template <bool bf16>
 __global__ void __launch_bounds__(k_threads, 1)
     wide_matmul_kernel(const __grid_constant__ MatmulParams params) {
+  begin_kernel();
   const Output& output = params.outputs[blockIdx.z];
   const Place place = Place::of(params, output);
   if (place.token >= params.n) return;

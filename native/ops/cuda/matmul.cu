@@ -152,6 +152,7 @@ __global__ void __launch_bounds__(k_threads, 1)
   const int first_token = static_cast<int>(blockIdx.y) * groups * k_group;
   const int first = slice_begin(params.tiles, warp), last = slice_begin(params.tiles, warp + 1);
   const int n_bands = (output.rows + k_band - 1) / k_band;
+  let_next_start();
   if (first_band >= n_bands) return;  // another product has more
   const int64_t band_bytes = static_cast<int64_t>(params.tiles / sets) * packing.tile_bytes();
   char* buffers = shared_memory() + warp * stages * k_x_tile_bytes<groups>;
@@ -170,7 +171,8 @@ __global__ void __launch_bounds__(k_threads, 1)
 
   Sums<bands, groups> sums;
   Raw<Form> raw[bands], next[bands];
-  if (first < last) load(first, next);
+  if (first < last) load(first, next);  // weights need no kernel
+  wait_for_earlier();
   for (int i = 0; i < stages - 1; ++i)
     copy_x<groups>(params, first + i, last, first_token, buffers + i * k_x_tile_bytes<groups>);
   for (int tile = first; tile < last; ++tile) {

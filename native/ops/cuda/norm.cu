@@ -11,6 +11,7 @@ constexpr int k_warps = 8;  // fixed: the order of the sum must not depend on th
 constexpr int k_threads = k_warps * k_warp;
 
 __global__ void __launch_bounds__(k_threads) norm_kernel(const __grid_constant__ NormArgs args) {
+  begin_kernel();
   auto* parts = reinterpret_cast<float*>(shared_memory());
   const int64_t row = static_cast<int64_t>(blockIdx.x) * args.dim;
   float* x = args.x + row;

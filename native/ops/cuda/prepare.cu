@@ -21,6 +21,7 @@ struct PrepareParams {
 
 __global__ void __launch_bounds__(k_threads)
     prepare_kernel(const __grid_constant__ PrepareParams params) {
+  begin_kernel();
   auto* parts = reinterpret_cast<float*>(shared_memory());
   const int64_t token = blockIdx.x;
   const float* x = params.x + token * params.x_stride;

@@ -14,6 +14,26 @@ __device__ __forceinline__ char* shared_memory() {
   return bytes;
 }
 
+// Programmatic dependent launch (griddepcontrol of the PTX ISA, sm_90): once every block of a
+// kernel has let the next one start, its blocks may take what multiprocessors are free, and do what
+// needs nothing from before. Every kernel waits for the one before it, which then has ended, as all
+// before that have. Where early starts are off (see stream.cu) both do nothing.
+__device__ __forceinline__ void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void wait_for_earlier() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// Of a kernel that needs the one before it from the start.
+__device__ __forceinline__ void begin_kernel() {
+  let_next_start();
+  wait_for_earlier();
+}
+
 __device__ __forceinline__ void order_warp() { __syncwarp(); }
 
 template <class T>

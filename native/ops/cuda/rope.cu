@@ -10,6 +10,7 @@ namespace {
 constexpr int k_threads = 128;
 
 __global__ void __launch_bounds__(k_threads) rope_kernel(const __grid_constant__ RopeArgs args) {
+  begin_kernel();
   float* token = args.x + static_cast<int64_t>(blockIdx.x) * args.x_stride;
   const double position = args.positions[blockIdx.x];
   const int pairs = args.rotary / 2;

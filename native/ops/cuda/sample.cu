@@ -256,6 +256,7 @@ __device__ __forceinline__ int draw(Shared& shared, Row& row, const SampleQuery&
 }
 
 __global__ void __launch_bounds__(k_threads) sample_kernel(const __grid_constant__ Params params) {
+  begin_kernel();
   auto& shared = *reinterpret_cast<Shared*>(shared_memory());
   const int thread = static_cast<int>(threadIdx.x), block = static_cast<int>(blockIdx.x);
   const SampleArgs& args = params.args;

@@ -43,6 +43,7 @@ __device__ __forceinline__ void write_cached(const KvShape& shape, char* plane, 
 template <DType dtype>
 __global__ void __launch_bounds__(k_threads)
     store_kernel(const __grid_constant__ StoreParams params) {
+  begin_kernel();
   const StoreArgs& args = params.args;
   const KvShape& shape = args.cache.shape;
   const Slot slot = params.slots[blockIdx.x];

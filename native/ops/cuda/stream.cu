@@ -4,9 +4,11 @@
 #include "ops/cuda/stream.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -108,13 +110,13 @@ class Graph {
       void* arguments[] = {const_cast<void*>(launches.params(i))};
       const cudaKernelNodeParams params = node_of(launches[i], arguments);
       cudaGraphNode_t node = nullptr;
-      const cudaGraphNode_t* before = nodes_.empty() ? nullptr : &nodes_.back();
-      if (!was_taken(cudaGraphAddKernelNode(&node, graph_, before, before ? 1 : 0, &params)))
-        return false;
+      if (!was_taken(cudaGraphAddKernelNode(&node, graph_, nullptr, 0, &params))) return false;
       nodes_.push_back(node);
+      if (i > 0 && !follow(nodes_[i - 1], node)) return false;
     }
     return was_taken(cudaGraphInstantiate(&ready_, graph_, 0)) && upload();
   }
+  bool follow(cudaGraphNode_t before, cudaGraphNode_t node);
   bool upload();  // what needs memory, so that to start it needs none
 
   Stream& stream_;
@@ -137,6 +139,7 @@ bool passed(Stream& stream, cudaError_t code, const char* what) {
 
 struct Stream::State {
   int index = 0;
+  bool starts_early = false;
   cudaStream_t handle = nullptr;
   Status error;
   Step step;
@@ -171,6 +174,11 @@ struct Stream::State {
       config.blockDim = dim3(static_cast<unsigned>(launch.threads));
       config.dynamicSmemBytes = launch.shared_bytes;
       config.stream = handle;
+      cudaLaunchAttribute early{};
+      early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      early.val.programmaticStreamSerializationAllowed = 1;
+      config.attrs = &early;
+      config.numAttrs = starts_early && i > 0 ? 1 : 0;  // the first waits for copies
       if (!passed(stream, cudaLaunchKernelExC(&config, launch.kernel, arguments),
                   "starting a kernel"))
         return;
@@ -178,6 +186,14 @@ struct Stream::State {
   }
 };
 
+bool Graph::follow(cudaGraphNode_t before, cudaGraphNode_t node) {
+  cudaGraphEdgeData edge{};
+  if (stream_.state().starts_early) {
+    edge.from_port = cudaGraphKernelNodePortProgrammatic;
+    edge.type = cudaGraphDependencyTypeProgrammatic;
+  }
+  return was_taken(cudaGraphAddDependencies(graph_, &before, &node, &edge, 1));
+}
 bool Graph::upload() { return was_taken(cudaGraphUpload(ready_, stream_.state().handle)); }
 bool Graph::start() { return was_taken(cudaGraphLaunch(ready_, stream_.state().handle)); }
 
@@ -228,6 +244,11 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
     return error(ErrorCode::unsupported,
                  "Expected compute capability %d.0 or later but %s has %d.%d", k_least_major,
                  state.properties.name, state.properties.major, state.properties.minor);
+  // Off until a device has shown what it brings: MILLRACE_CUDA_EARLY_STARTS=1.
+  const char* wanted = std::getenv("MILLRACE_CUDA_EARLY_STARTS");
+  constexpr int k_least_early = 9;
+  state.starts_early =
+      wanted && std::string_view(wanted) == "1" && state.properties.major >= k_least_early;
   TRY(status_of_call(cudaStreamCreateWithFlags(&state.handle, cudaStreamNonBlocking),
                      "creating a stream"));
   TRY(state.staging.emplace_back().open(k_staging_bytes));

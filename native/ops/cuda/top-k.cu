@@ -42,6 +42,7 @@ __device__ __forceinline__ int collect(Shared& shared, const float* row, int wid
 }
 
 __global__ void __launch_bounds__(k_threads) top_k_kernel(const __grid_constant__ TopKArgs args) {
+  begin_kernel();
   auto& shared = *reinterpret_cast<Shared*>(shared_memory());
   const int thread = static_cast<int>(threadIdx.x);
   const float* row = args.values + static_cast<int64_t>(blockIdx.x) * args.width;

@@ -25,6 +25,7 @@ const native = probe<{
   cudaSites(collect: boolean): Site[]
   cudaSkip(site?: Site): void
   cudaRun(kernel: string, seed: number, threads: number, sharedBytes: number): string
+  cudaEarly(when: 'before' | 'after' | 'never', seed: number): number | string
   cudaSharedStart(): Uint8Array
 }>()
 
@@ -57,6 +58,14 @@ describe.skipIf(!built)('the runner of kernels', () => {
     ['a copy to an odd address', /^an address off 16 bytes at cuda\.cpp:\d+$/],
   ])('finds that %s', (kernel, message) => {
     for (const one of found(kernel)) expect(one).toMatch(message)
+  })
+
+  test('starts a kernel before the one before it has run', () => {
+    for (const seed of seeds) {
+      expect(native.cudaEarly('before', seed)).toBe(0)
+      expect(native.cudaEarly('after', seed)).toBe(1)
+      expect(native.cudaEarly('never', seed)).toBe('a kernel does not wait for the one before it')
+    }
   })
 
   test('refuses more shared memory or threads than a device has', () => {
@@ -342,7 +351,7 @@ function isCaught(run: () => Float32Array, expected: Float32Array): boolean {
 test.skipIf(!built)(
   'no barrier and no wait can be taken out without being missed',
   {
-    timeout: 120_000,
+    timeout: 240_000,
   },
   () => {
     const expected = cases.map(({ run }) => run())

@@ -98,6 +98,26 @@ Napi::Value run_kernel(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), status.message());
 }
 
+// cudaEarly(when, seed): what blocks read at worst of a kernel that writes 1 over 0, "before" or
+// "after" they wait for it; "never": they do not wait. A string: what the runner found.
+Napi::Value read_early(const Napi::CallbackInfo& info) {
+  const std::string when = info[0].ToString();
+  int written = 0, read = 1;
+  const std::function<void()> earlier = [&] { written++; };
+  simt::Schedule schedule;
+  schedule.seed = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
+  schedule.earlier = &earlier;
+  const auto kernel = [&] {
+    int seen = written;
+    if (when != "never") begin_kernel();
+    if (when == "after") seen = written;
+    if (seen != 1) read = seen;
+  };
+  const Status status = simt::run({9, 1, 1}, {64, 1, 1}, 0, kernel, schedule);
+  if (!status.ok()) return Napi::String::New(info.Env(), status.message());
+  return Napi::Number::New(info.Env(), read);
+}
+
 // cudaSharedStart(): the bytes of shared memory as a block finds them.
 Napi::Value shared_start(const Napi::CallbackInfo& info) {
   constexpr size_t k_bytes = 64;
@@ -184,6 +204,7 @@ Napi::Value replay(const Napi::CallbackInfo& info) {
 
 void register_cuda(Napi::Env env, Napi::Object exports) {
   exports.Set("cudaSchedule", Napi::Function::New(env, set_schedule));
+  exports.Set("cudaEarly", Napi::Function::New(env, read_early));
   exports.Set("cudaSites", Napi::Function::New(env, sites));
   exports.Set("cudaSkip", Napi::Function::New(env, skip));
   exports.Set("cudaRun", Napi::Function::New(env, run_kernel));

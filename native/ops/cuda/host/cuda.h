@@ -45,6 +45,11 @@ inline void order_warp(const Where& where = Where::here()) {
   simt::meet_warp([](void* const*) {}, nullptr, where);
 }
 
+// The start of a kernel may fall before the end of the one before it: see ptx.cuh.
+inline void let_next_start() {}
+inline void wait_for_earlier(const Where& where = Where::here()) { simt::wait_for_earlier(where); }
+inline void begin_kernel(const Where& where = Where::here()) { simt::wait_for_earlier(where); }
+
 inline char* shared_memory() { return simt::shared_memory(); }
 
 // Every lane reads the value of lane `source`; masks are full.

@@ -26,7 +26,7 @@ struct Copy {
   size_t size_bytes;
 };
 
-enum class State { ready, at_block_barrier, at_warp_meeting, done };
+enum class State { ready, at_block_barrier, at_warp_meeting, at_earlier, done };
 
 struct Thread {
   Fiber fiber;
@@ -71,11 +71,12 @@ void land_all(Thread& thread) {
 class Block {
  public:
   Block(Index grid, Index size, size_t shared_bytes, const std::function<void()>& body,
-        const Schedule& schedule)
+        const Schedule& schedule, const std::function<void()>& end_earlier)
       : grid_(grid),
         size_(size),
         body_(body),
         schedule_(schedule),
+        end_earlier_(end_earlier),
         shared_(shared_bytes + k_alignment),
         threads_(size.x * size.y * size.z) {
     auto address = reinterpret_cast<uintptr_t>(shared_.data());
@@ -107,7 +108,7 @@ class Block {
     current_block = this;
     std::shuffle(order_.begin(), order_.end(), random_);
     const bool moved = run_warps([this] { return random_() % k_left_out == 0; }) ||
-                       run_warps([] { return false; });
+                       run_warps([] { return false; }) || pass_earlier();
     if (!moved && fault_.empty() && live_ > 0) fault_ = "deadlock: " + describe_waiting();
     current_block = nullptr;
     return fault_.empty() && live_ > 0;
@@ -233,6 +234,18 @@ class Block {
     return first != nullptr;
   }
 
+  // Lets those go on that wait for the kernel before; true if any did.
+  bool pass_earlier() {
+    bool any = false;
+    for (Thread& thread : threads_) {
+      if (thread.state != State::at_earlier) continue;
+      if (!any) end_earlier_();
+      any = true;
+      thread.state = State::ready;
+    }
+    return any;
+  }
+
   std::string describe_waiting() const {
     std::set<std::string> places;
     for (const Thread& thread : threads_)
@@ -245,6 +258,7 @@ class Block {
   Index grid_, size_, index_;
   const std::function<void()>& body_;
   const Schedule& schedule_;
+  const std::function<void()>& end_earlier_;
   std::vector<char> shared_;
   char* shared_start_;
   std::vector<Thread> threads_;
@@ -276,6 +290,12 @@ Status run(Index grid, Index block, size_t shared_bytes, const std::function<voi
   std::mt19937_64 random(schedule.seed);
   std::shuffle(order.begin(), order.end(), random);
 
+  std::once_flag ran_earlier;
+  std::atomic<bool> has_waited{false};
+  const std::function<void()> end_earlier = [&] {
+    if (schedule.earlier) std::call_once(ran_earlier, *schedule.earlier);
+    has_waited = true;
+  };
   std::atomic<size_t> next{0};
   std::mutex fault_mutex;
   std::string fault;
@@ -283,7 +303,8 @@ Status run(Index grid, Index block, size_t shared_bytes, const std::function<voi
     // Blocks are taken from the list as others end, and stepped in a drawn order.
     std::vector<std::unique_ptr<Block>> idle, resident;
     for (size_t i = 0; i < std::min(k_resident, n_blocks); ++i)
-      idle.push_back(std::make_unique<Block>(grid, block, shared_bytes, body, schedule));
+      idle.push_back(
+          std::make_unique<Block>(grid, block, shared_bytes, body, schedule, end_earlier));
     std::mt19937_64 draw(schedule.seed + worker);
     for (;;) {
       while (!idle.empty()) {
@@ -314,6 +335,8 @@ Status run(Index grid, Index block, size_t shared_bytes, const std::function<voi
   for (size_t i = 1; i < std::min(workers, n_blocks); ++i) others.emplace_back(work, i);
   work(0);
   for (std::thread& other : others) other.join();
+  if (schedule.earlier && !has_waited && fault.empty())
+    fault = "a kernel does not wait for the one before it";
   return fault.empty() ? Status() : Status(ErrorCode::internal, fault);
 }
 
@@ -336,6 +359,11 @@ void meet_warp(Together together, void* args, const Place& where) {
   block.current().together = together;
   block.current().args = args;
   block.stop_at(State::at_warp_meeting, where);
+}
+
+void wait_for_earlier(const Place& where) {
+  Block& block = here();
+  if (!block.skips(Site::Kind::wait, where)) block.stop_at(State::at_earlier, where);
 }
 
 void copy_later(void* to, const void* from, size_t size_bytes, bool zero) {

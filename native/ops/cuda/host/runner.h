@@ -5,6 +5,7 @@
 //    lines, a lane that left, a meeting that can never be complete are faults.
 //  - The order of warps is adversarial: one warp runs as far ahead as barriers let it, in an order
 //    drawn from the seed; a few blocks are under way at a time and take turns in a drawn order.
+//  - What a kernel does before it waits for the one before it, it does before that one has run.
 //  - An asynchronous copy lands at once, at a later barrier of the block, or only at the wait that
 //    covers it, by the toss of a coin.
 //  - Shared memory starts as 0xff (NaN in every float type), and is as large as was asked for.
@@ -53,6 +54,8 @@ struct Schedule {
   int os_threads = 1;
   const Site* skipped = nullptr;    // a fault to seed: this barrier or wait is not there
   std::set<Site>* sites = nullptr;  // where to collect the sites that were passed
+  // Runs the kernel before, once; not to wait for it is a fault then. Any of the run's threads.
+  const std::function<void()>* earlier = nullptr;
 };
 
 constexpr size_t k_max_shared_bytes = 227 * 1024;  // per block on sm_90, GPU.md section 0
@@ -80,6 +83,9 @@ char* shared_memory();
 
 void meet_block(const Place& where);
 void meet_warp(Together together, void* args, const Place& where);
+
+// Goes on when the kernel before has ended.
+void wait_for_earlier(const Place& where);
 
 // Asynchronous copies of the calling thread, in committed groups.
 void copy_later(void* to, const void* from, size_t size_bytes, bool zero);
