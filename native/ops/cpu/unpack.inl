@@ -31,11 +31,13 @@ template <int Bits, int To>
 template <int Bits>
 [[gnu::always_inline]] inline Bytes load_codes(const uint8_t* p, int s) {
   constexpr int k_low = low_bits(Bits);
-  if constexpr (Bits == k_low) return plane_bits<Bits, 0>(p, s);
-  if constexpr (Bits < 8)
+  if constexpr (Bits == 8)
+    return V::load_bytes(p + s * k_plane_bytes);
+  else if constexpr (Bits == k_low)
+    return plane_bits<Bits, 0>(p, s);
+  else
     return V::bits_or(plane_bits<Bits - k_low, k_low>(p, s),
                       plane_bits<k_low, 0>(p + (Bits - k_low) * k_plane_bytes, s));
-  return V::load_bytes(p + s * k_plane_bytes);
 }
 
 // Where the units of a type lie, and its scales: an f16 (bf16) per row and block, and a minimum
