@@ -24,6 +24,7 @@ constexpr int k_rows = 32;  // of 16 bytes: four matrices
 // Words of the fragments of four matrices, as they lie and transposed.
 __global__ void __launch_bounds__(k_warp)
     matrices_kernel(const __grid_constant__ ProbeParams params) {
+  begin_kernel();
   const int lane = lane_of_thread();
   char* row = shared_memory() + lane * 16;
   std::memcpy(row, params.in + lane * 4, 16);
@@ -39,6 +40,7 @@ __global__ void __launch_bounds__(k_warp)
 
 // A copy of each row, every third one absent.
 __global__ void __launch_bounds__(k_warp) copy_kernel(const __grid_constant__ ProbeParams params) {
+  begin_kernel();
   const int lane = lane_of_thread();
   char* row = shared_memory() + lane * 16;
   copy_async_16(row, params.in + lane * 4, lane % 3 != 0);
@@ -52,6 +54,7 @@ __global__ void __launch_bounds__(k_warp) copy_kernel(const __grid_constant__ Pr
 template <bool bf16>
 __global__ void __launch_bounds__(k_warp)
     multiply_kernel(const __grid_constant__ ProbeParams params) {
+  begin_kernel();
   const int lane = lane_of_thread();
   uint32_t a[4];
   float c[4];
@@ -71,6 +74,7 @@ __global__ void __launch_bounds__(k_warp)
 // as bf16, and the pair less 1152 and 1.
 __global__ void __launch_bounds__(k_warp)
     convert_kernel(const __grid_constant__ ProbeParams params) {
+  begin_kernel();
   const int lane = lane_of_thread();
   const float value = float_of_bits(params.in[lane]);
   const uint32_t bits = params.in[k_warp + lane];
@@ -84,6 +88,7 @@ __global__ void __launch_bounds__(k_warp)
 
 __global__ void __launch_bounds__(k_warp)
     approximate_kernel(const __grid_constant__ ProbeParams params) {
+  begin_kernel();
   const int lane = lane_of_thread();
   const float value = float_of_bits(params.in[lane]);
   params.out[lane * 2] = bits_of_float(exponential(-fabsf(value)));
