@@ -5,8 +5,8 @@
 // with the committed results of the same kind of machine, or with --against <file>, and fails on a
 // loss. --add keeps the rows that the file has of the same commit: a series in parts, with the limits
 // of the last. --rounds: processes of each engine, in turn; --repetitions: measurements in each (one
-// in many rounds, where the machine's bandwidth moves from minute to minute). --wait: how long for a
-// quiet machine before each process.
+// in many rounds, where the machine's bandwidth moves from minute to minute), but for what a process
+// does once: opening a model, a peer's batch. --wait: how long for a quiet machine before each.
 // $MILLRACE_BENCH_LLAMA_CPP and $MILLRACE_BENCH_IK_LLAMA_CPP name the folders of those peers'
 // binaries; without them they are left out. $MILLRACE_BENCH_CACHE and $MILLRACE_BENCH_MODELS say
 // where peers and models are kept.
@@ -58,6 +58,15 @@ const { values: options, positionals: filter } = parseArgs({
   },
   allowPositionals: true,
 })
+
+// How often, as an option says it.
+const times = (option: 'rounds' | 'repetitions'): number | undefined => {
+  const text = options[option]
+  if (text === undefined) return undefined
+  const count = Number(text)
+  if (Number.isInteger(count) && count > 0) return count
+  throw new TypeError(`Expected --${option} of 1 or more but received "${text}"`)
+}
 
 const quietShare = 0.12
 
@@ -174,13 +183,11 @@ const isThere = (driver: string): boolean => {
 }
 
 const chosenCases = (): Case[] => {
+  const [rounds, repetitions] = [times('rounds'), times('repetitions')]
   const names = options.drivers?.split(',')
   return matching(allCases, filter)
     .map((row) => (options.quick ? quick(row) : row))
-    .map((row) => (options.rounds ? { ...row, rounds: Number(options.rounds) } : row))
-    .map((row) =>
-      options.repetitions ? { ...row, repetitions: Number(options.repetitions) } : row,
-    )
+    .map((row) => ({ ...row, ...(rounds && { rounds }), ...(repetitions && { repetitions }) }))
     .map((row) => (names ? { ...row, drivers: row.drivers.filter((d) => names.includes(d)) } : row))
     .map((row) => ({ ...row, drivers: row.drivers.filter(isThere) }))
     .filter((row) => row.drivers.length > 0)

@@ -132,7 +132,8 @@ export function readBudgets(): Budgets {
     failures: [],
     remarks: [],
     summary:
-      `lines: ${floorSizes(native)}, in all ${written} and ${sum(native) - written} generated; lib ${sum(lib)}; test ${sum(test)}; bench ${sum(bench)}; ` +
+      `lines: ${floorSizes(native)}, in all ${written} and ${sum(native) - written} generated; ` +
+      `lib ${sum(lib)}; test ${sum(test)}; bench ${sum(bench)}; ` +
       `test : code = ${(sum(test) / code).toFixed(2)}\n` +
       `operators ${ops}, public names ${names.length}`,
   }

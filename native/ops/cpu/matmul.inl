@@ -127,7 +127,6 @@ struct Step {
   const float* floats = nullptr;
   uint8_t* panels = nullptr;  // panel_bytes per worker
   size_t panel_bytes = 0;
-  bool copies_floats() const { return floats && floats != args->x; }
 };
 
 // An input that is not finite gets a scale that is not either, so that every product shows it.
@@ -149,8 +148,8 @@ void quantize(const float* x, InputBlock& out) {
     V::i32& sum = sums[i * 2 / k_parts];
     sum = V::add_i32(sum, q);
   }
-  // Unsigned: where the input is not finite the sums wrap around. Not in an array: read back two at
-  // a time, it waited for every store before it.
+  // Unsigned: where the input is not finite the sums wrap around. Not in an array, which gcc reads
+  // back two at a time: such a load waits for every store before it.
   const uint32_t low = static_cast<uint32_t>(V::sum_i32(sums[0]));
   const uint32_t high = static_cast<uint32_t>(V::sum_i32(sums[1]));
   const float scale = out.scale = amax / 127.0f + V::sum(zeros);
@@ -163,33 +162,34 @@ void quantize(const float* x, InputBlock& out) {
   put(2, low + high);
 }
 
-// Prepares columns [begin, end) of the tile of tokens that starts at `first`, of which n exist.
-void prepare_blocks(const Step& step, int first, int width, int n, int begin, int end) {
-  InputBlock* out = step.blocks + int64_t(first) * (step.cols / k_block_cols);
+// Prepares the blocks of the tile of tokens that starts at `first`, of which n exist.
+void prepare_blocks(const Step& step, int first, int width, int n) {
+  const int n_blocks = step.cols / k_block_cols;
+  InputBlock* out = step.blocks + int64_t(first) * n_blocks;
   const float* x = step.args->x + first * step.args->x_stride;
-  for (int b = begin / k_block_cols; b < end / k_block_cols; b++) {  // written front to back
+  for (int b = 0; b < n_blocks; b++)  // written front to back
     for (int t = 0; t < n; t++)
       quantize(x + t * step.args->x_stride + b * k_block_cols, out[b * width + t]);
-    for (int t = n; t < width; t++) out[b * width + t] = {};
-  }
+  for (int t = n; t < width; t++)
+    for (int b = 0; b < n_blocks; b++) out[b * width + t] = {};
 }
 
-void prepare_floats(const Step& step, int first, int width, int begin, int end) {
+void prepare_floats(const Step& step, int first, int width) {
   float* out = const_cast<float*>(step.floats) + int64_t(first) * step.cols;
-  for (int t = 0; t < width; t++)
-    for (int k = begin; k < end; k++)
-      out[int64_t(k) * width + t] = step.args->x[(first + t) * step.args->x_stride + k];
+  for (int t = 0; t < width; t++) {
+    const float* x = step.args->x + (first + t) * step.args->x_stride;
+    for (int k = 0; k < step.cols; k++) out[int64_t(k) * width + t] = x[k];
+  }
 }
 
-void prepare_wides(const Step& step, int first, int width, int begin, int end) {
-  const int n = std::min(width, V::k_wide_tile);
-  for (int tile = first; tile < first + width; tile += n) {
-    WideBlock* out = step.wides + int64_t(tile) * wide_blocks(step.cols) + begin / k_wide_cols * n;
-    for (int k = begin; k < end; k += k_wide_cols)
+void prepare_wides(const Step& step, int first, int width) {
+  const int n_blocks = wide_blocks(step.cols), n = std::min(width, V::k_wide_tile);
+  WideBlock* out = step.wides + int64_t(first) * n_blocks;
+  for (int end = first + width; first < end; first += n)
+    for (int b = 0; b < n_blocks; b++)
       for (int t = 0; t < n; t++)
-        quantize(step.args->x + (tile + t) * step.args->x_stride + k,
-                 std::min(k_wide_cols, step.cols - k), *out++);
-  }
+        quantize(step.args->x + (first + t) * step.args->x_stride + b * k_wide_cols,
+                 std::min(k_wide_cols, step.cols - b * k_wide_cols), *out++);
 }
 
 constexpr int k_most_groups = 4;     // most of one piece of work
@@ -419,9 +419,10 @@ const uint8_t* packed_groups(const Step& step, const Piece& piece) {
   if (w.layout == Weight::Layout::packed) return data + piece.group * group_bytes(w.dtype, w.cols);
   if (!has_packed_form(w)) return nullptr;
   uint8_t* room = step.panels + piece.worker * step.panel_bytes + k_panel_bytes;
+  const int first = piece.group * k_group_rows;
   Weight rest = w;
-  rest.data = data + piece.group * k_group_rows * w.row_bytes;
-  rest.rows = w.rows - piece.group * k_group_rows;
+  rest.data = data + first * w.row_bytes;
+  rest.rows = w.rows - first;
   pack_by_vectors(rest, room, 0, std::min(rest.rows, piece.n_groups * k_group_rows));
   return room;
 }
@@ -474,35 +475,31 @@ bool reserve(Queue& queue, Step& step) {
   return true;
 }
 
-// The unit of preparing: tokens of whole tiles of either kind, and some columns.
+// The unit of preparing: tokens of whole tiles of either kind.
 constexpr int k_prepare_tokens = std::max(V::k_tile, V::k_matrix_tokens);
-constexpr int k_prepare_cols = 512;
-constexpr int k_prepare_floats = 8192;  // the least of a range: some microseconds
-
-void prepare_unit(const Step& step, int first, int begin) {
-  const int n = step.args->n, stop = std::min(first + k_prepare_tokens, n);
-  const int end = std::min(begin + k_prepare_cols, step.cols);
-  for (int t = first, width; t < stop; t += width) {
-    width = tile_width(stop - t);
-    if (step.blocks && !is_by_matrices(n)) prepare_blocks(step, t, width, width, begin, end);
-    if (step.copies_floats()) prepare_floats(step, t, width, begin, end);
-    if (step.wides) prepare_wides(step, t, width, begin, end);
-  }
-  constexpr int k_width = V::k_matrix_tokens;
-  for (int t = first; step.blocks && is_by_matrices(n) && t < stop; t += k_width)
-    prepare_blocks(step, t, k_width, std::min(k_width, stop - t), begin, end);
-}
 
 void prepare(Queue& queue, const Step& step) {
-  if (!step.blocks && !step.wides && !step.copies_floats()) return;
-  const int n_units = (step.args->n + k_prepare_tokens - 1) / k_prepare_tokens;
-  const int n_parts = (step.cols + k_prepare_cols - 1) / k_prepare_cols;
-  const int floats = std::min(step.args->n, k_prepare_tokens) * std::min(step.cols, k_prepare_cols);
-  const int grain = std::max(1, k_prepare_floats / floats);
-  queue.pool().parallel_for(n_units * n_parts, grain, [&](int begin, int end, int) {
-    for (int i = begin; i < end; i++)
-      prepare_unit(step, i / n_parts * k_prepare_tokens, i % n_parts * k_prepare_cols);
-  });
+  const int n = step.args->n;
+  const bool has_floats = step.floats && step.floats != step.args->x;
+  if (!step.blocks && !step.wides && !has_floats) return;
+  const int n_units = (n + k_prepare_tokens - 1) / k_prepare_tokens;
+  auto body = [&](int begin, int end, int) {
+    const int stop = std::min(end * k_prepare_tokens, n);
+    for (int t = begin * k_prepare_tokens; t < stop;) {
+      const int width = tile_width(stop - t);
+      if (step.blocks && !is_by_matrices(n)) prepare_blocks(step, t, width, width);
+      if (has_floats) prepare_floats(step, t, width);
+      if (step.wides) prepare_wides(step, t, width);
+      t += width;
+    }
+    if (step.blocks && is_by_matrices(n))
+      for (int t = begin * k_prepare_tokens; t < stop; t += V::k_matrix_tokens)
+        prepare_blocks(step, t, V::k_matrix_tokens, std::min(V::k_matrix_tokens, stop - t));
+  };
+  if (n_units == 1)
+    body(0, 1, 0);
+  else
+    queue.pool().parallel_for(n_units, 1, body);
 }
 
 inline int groups_of(const Weight& w) { return (w.rows + k_group_rows - 1) / k_group_rows; }

@@ -100,7 +100,7 @@ constexpr int unit_bytes(const Form& form) {
   return unit_scale_bytes(form) + unit_cols(form) / k_block_cols * form.bits * k_plane_bytes;
 }
 
-// Of codes of fewer than 8 bits, those in planes of their own.
+// The low bits of a code of fewer than 8, which lie in planes of their own.
 constexpr int low_bits(int bits) { return bits < 4 ? 2 : 4; }
 
 constexpr int wide_blocks(int cols) { return (cols + k_wide_cols - 1) / k_wide_cols; }

@@ -88,8 +88,8 @@ struct SuperUnits {
   static F32 min(const uint8_t* group, int block, int j, int half) {
     const uint8_t* unit = group + block / k_blocks * k_unit;
     const F32 d = V::load_f16(unit + (k_group_rows + half * V::k_width) * 2);
-    const uint8_t* p = unit + byte_at(block, j, half) + k_subs * k_group_rows;
-    return V::sub(V::zero(), V::mul(d, V::load_u8(p)));
+    const F32 m = V::load_u8(unit + byte_at(block, j, half) + k_subs * k_group_rows);
+    return V::sub(V::zero(), V::mul(d, m));
   }
   static int byte_at(int block, int j, int half) {
     const int sub = block % k_blocks * (k_block_cols / k_form.sub) + j;
@@ -164,7 +164,8 @@ struct Fp4Table {
 
 // Asks for a block's share of the group some way ahead, over its end into the next: all lines, or
 // one, which keeps the processor's own prefetching alive across pages (see k_prefetches_all). Super
-// units are two streams, scales and codes: all their lines, into the second cache.
+// units are two streams, scales and codes: all their lines, into the second cache (measured on Zen
+// 4).
 template <class S, bool AllLines>
 [[gnu::always_inline]] inline void prefetch_block(const uint8_t* group, int block) {
   const uint8_t* p = group + block * S::k_share;

@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(k_threads, 1)
 
   Sums<bands, groups> sums;
   Raw<Form> raw[bands], next[bands];
-  if (first < last) load(first, next);  // weights need no kernel
+  if (first < last) load(first, next);  // no kernel writes weights
   wait_for_earlier();
   for (int i = 0; i < stages - 1; ++i)
     copy_x<groups>(params, first + i, last, first_token, buffers + i * k_x_tile_bytes<groups>);

@@ -351,7 +351,7 @@ function isCaught(run: () => Float32Array, expected: Float32Array): boolean {
 test.skipIf(!built)(
   'no barrier and no wait can be taken out without being missed',
   {
-    timeout: 240_000,
+    timeout: 120_000,
   },
   () => {
     const expected = cases.map(({ run }) => run())
