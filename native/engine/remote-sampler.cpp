@@ -62,6 +62,7 @@ Result<std::unique_ptr<RemoteSampler>> RemoteSampler::create(Device& device, int
                                                              int vocab_size) {
   const auto n = static_cast<size_t>(max_rows);
   auto sampler = std::make_unique<RemoteSampler>();
+  sampler->max_rows_ = max_rows;
   sampler->vocab_size_ = vocab_size;
   auto sampled = device.alloc(n * sizeof(SampleResult), "the tokens of a step");
   TRY(sampled);
@@ -88,12 +89,16 @@ Status RemoteSampler::draw(Device& device, float* logits, const std::vector<Want
     asked_.push_back(row_of(wanted, changes_));
     k = std::max(k, std::min(wanted.n_top, k_most_top));
   }
+  SampleQuery nothing;  // the likeliest of a row that nobody asked for
+  nothing.inverse_temperature = 0;
+  const int n_filled = std::min(device.rows_for(n), max_rows_);
+  asked_.resize(static_cast<size_t>(n_filled), nothing);
   const Ops& ops = device.ops();
   auto* best = static_cast<TopValue*>(best_.data());
   auto* sampled = static_cast<SampleResult*>(sampled_.data());
-  if (k > 0) ops.top_k(device.queue(), {logits, n, vocab_size_, k, best});  // before changes
+  if (k > 0) ops.top_k(device.queue(), {logits, n_filled, vocab_size_, k, best});  // before changes
   ops.sample(device.queue(), {logits, asked_.data(), changes_.data(),
-                              static_cast<int>(changes_.size()), n, vocab_size_, sampled});
+                              static_cast<int>(changes_.size()), n_filled, vocab_size_, sampled});
   Status copied =
       device.copy_out(host_sampled_.data(), sampled, rows.size() * sizeof(SampleResult));
   if (copied.ok() && k > 0)

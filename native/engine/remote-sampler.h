@@ -16,8 +16,8 @@ class RemoteSampler {
   static Result<std::unique_ptr<RemoteSampler>> create(Device& device, int max_rows,
                                                        int vocab_size);
 
-  // draws[i] becomes what was found about row i of logits [rows.size(), vocab_size], which are
-  // changed. Waits for the device; an error is its own.
+  // draws[i] becomes what was found about row i of logits [max_rows, vocab_size], of which as many
+  // as rows are changed. Waits for the device; an error is its own.
   Status draw(Device& device, float* logits, const std::vector<Wanted>& rows,
               std::vector<Draw>& draws);
 
@@ -27,6 +27,7 @@ class RemoteSampler {
   Status copy_top(Device& device, float* logits, size_t row, const Wanted& wanted,
                   double normalizer, Draw& draw);
 
+  int max_rows_ = 0;
   int vocab_size_ = 0;
   Buffer sampled_;  // [max_rows] SampleResult
   Buffer best_;     // [max_rows, k_most_top] TopValue

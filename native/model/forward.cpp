@@ -45,8 +45,7 @@ struct Pass {
 // Many steps without prompts follow each other, so the first packs what it meets; the answer to a
 // prompt is waited for, and the prompt multiplied by what is there.
 Weight form_for(const Pass& pass, const Matrix& matrix) {
-  const bool only_continues = pass.step.n == pass.step.n_spans;
-  if (only_continues) matrix.pack_rest(pass.device.ops(), pass.device.queue().pool());
+  if (pass.step.only_continues()) matrix.pack_rest(pass.device.ops(), pass.device.queue().pool());
   return matrix.now();
 }
 
@@ -117,6 +116,23 @@ void feed_forward(const Pass& pass, const Layer& layer) {
                      {{form_for(pass, layer.down), layer.down_bias, w.delta, 0}}});
 }
 
+// Adds rows of no sequence, of which nothing is stored and whose logits nobody reads.
+StepInput filled_up(const StepInput& step, const Device& device, Workspace& w) {
+  StepInput filled = step;
+  filled.n = std::min(device.rows_for(step.n), w.max_rows);
+  filled.n_outputs = std::min(device.rows_for(step.n_outputs), w.max_outputs);
+  if (filled.n == step.n && filled.n_outputs == step.n_outputs) return step;
+  const auto fill = [](std::vector<int32_t>& to, const int32_t* from, int n, int n_filled) {
+    to.assign(from, from + n);
+    to.resize(static_cast<size_t>(n_filled), 0);
+    return to.data();
+  };
+  filled.tokens = fill(w.tokens, step.tokens, step.n, filled.n);
+  filled.positions = fill(w.positions, step.positions, step.n, filled.n);
+  filled.output_rows = fill(w.output_rows, step.output_rows, step.n_outputs, filled.n_outputs);
+  return filled;
+}
+
 }  // namespace
 
 size_t Workspace::size_bytes(const Config& config, int max_rows, int max_outputs) {
@@ -148,12 +164,13 @@ Result<std::unique_ptr<Workspace>> Workspace::create(const Config& config, Devic
 }
 
 Status forward(const Config& config, const Weights& weights, Device& device, KvCacheView cache,
-               const StepInput& step, Workspace& workspace) {
-  CHECK(step.n > 0 && step.n <= workspace.max_rows);
-  CHECK(step.n_outputs >= 0 && step.n_outputs <= workspace.max_outputs);
+               const StepInput& input, Workspace& workspace) {
+  CHECK(input.n > 0 && input.n <= workspace.max_rows);
+  CHECK(input.n_outputs >= 0 && input.n_outputs <= workspace.max_outputs);
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
   Workspace& w = workspace;
+  const StepInput step = input.only_continues() ? filled_up(input, device, w) : input;
   Pass pass{config, device, weights.inv_freq, step, w, {w.x, w.normed, w.attended, w.q, step.n}};
   Stream& s = pass.s;
   ops.embed(queue, {weights.embedding, step.tokens, s.n, config.embed_scale, s.x});

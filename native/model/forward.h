@@ -17,10 +17,17 @@ struct StepInput {
   const int32_t* tokens;     // [n]
   const int32_t* positions;  // [n]
   int n;
-  const Span* spans;  // cover the n rows in order
+  const Span* spans;  // cover the rows in order, but for those that forward() adds
   int n_spans;
   const int32_t* output_rows;  // [n_outputs] rows whose logits are wanted, rising
   int n_outputs;
+
+  // Every sequence has one row: no prompts.
+  bool only_continues() const {
+    if (n_spans == 0) return false;
+    const Span& last = spans[n_spans - 1];
+    return last.first_row + last.n_rows == n_spans;
+  }
 };
 
 // Activations of at most max_rows rows and logits of at most max_outputs rows.
@@ -34,6 +41,8 @@ class Workspace {
   float* logits;  // [max_outputs, vocab_size]
   int max_rows = 0;
   int max_outputs = 0;
+  // A step's arrays where rows were added to it, until the device has finished.
+  std::vector<int32_t> tokens, positions, output_rows;
 
  private:
   Buffer buffer_;
@@ -42,6 +51,6 @@ class Workspace {
 // Writes K and V of every row into the cache and the logits of output_rows into workspace.logits,
 // for whoever finishes the device, which tells its errors.
 Status forward(const Config& config, const Weights& weights, Device& device, KvCacheView cache,
-               const StepInput& step, Workspace& workspace);
+               const StepInput& input, Workspace& workspace);
 
 }  // namespace millrace

@@ -64,6 +64,9 @@ class Device {
   virtual DeviceInfo info() const = 0;
   virtual const Ops& ops() const = 0;
   virtual Queue& queue() = 0;
+  // How many rows a step of n had better have; where each number has to be prepared for, one of
+  // few. What the rows beyond n hold is of no interest.
+  virtual int rows_for(int n) const { return n; }
   // Whether the host reads and writes this device's memory in place; where not, it copies.
   virtual bool shares_host_memory() const = 0;
   // Both in the queue's order; the host memory may be used again when they return.

@@ -89,6 +89,7 @@ class PluginDevice : public Device {
   }
   const Ops& ops() const override { return ops_; }
   Queue& queue() override { return queue_; }
+  int rows_for(int n) const override { return rounded_up(n); }
 
   Result<Buffer> alloc(size_t size_bytes, const char* what) override {
     void* memory =

@@ -6,6 +6,7 @@
 // Operators return nothing: the first error is kept by the device and reported by finish, as in
 // ops.h. Threads: as device.h says of Device.
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -68,6 +69,17 @@ constexpr uint64_t plugin_layout() {
         sizeof(SampleQuery), sizeof(LogitChange), sizeof(SampleResult), std::size(k_dtypes)})
     hash = (hash ^ size) * 1099511628211u;
   return hash;
+}
+
+// n or, of up to k_most_rounded, the next of few numbers, at most a quarter above: steps whose
+// parts have such sizes find the graph of an earlier one. 1 to 8, 10, 12, 14, 16, 20, 24, 28, 32,
+// 40, ...
+constexpr int k_most_rounded = 512;
+constexpr int rounded_up(int n) {
+  if (n <= 0 || n > k_most_rounded) return n;
+  const int octave = static_cast<int>(std::bit_ceil(static_cast<unsigned>(n)));
+  const int unit = octave < 16 ? 1 : octave / 8;
+  return (n + unit - 1) / unit * unit;
 }
 
 // The table of the library at path, which stays loaded. Unsupported with the loader's reason, or

@@ -24,7 +24,7 @@ interface Row {
 }
 
 describe.skipIf(!existsSync(job) || !existsSync(library))('the GPU job', () => {
-  it('checks and times everything', async () => {
+  it('checks and times everything', { timeout: 120_000 }, async () => {
     const out = join(mkdtempSync(join(tmpdir(), 'millrace-job-')), 'job.json')
     const { stdout } = await run(job, [library, '--small', '--out', out])
     expect(stdout).toMatch(/\n0 failed\n$/)
@@ -36,7 +36,10 @@ describe.skipIf(!existsSync(job) || !existsSync(library))('the GPU job', () => {
     }
     expect(named('check').every(({ error }) => (error ?? 1) < 0.01)).toBe(true)
     expect(named('bits')).toHaveLength(21)
-    expect(named('steps that go forward')).toMatchObject([{ graph_steps: expect.any(Number) }])
+    expect(named('steps ')).toMatchObject([
+      { graph_steps: expect.any(Number) },
+      { graph_steps: expect.any(Number) },
+    ])
     expect(named('attention').every(({ us }) => (us ?? 0) > 0)).toBe(true)
     expect(named('decode').every(({ tokens_s }) => (tokens_s ?? 0) > 0)).toBe(true)
     expect(named('prefill')).toHaveLength(2)

@@ -58,6 +58,12 @@ export interface Product {
   bias?: Float32Array
 }
 
+/** The norm or the gate that writes the input of a product; `apart`: in a step of its own. */
+export type Before = { apart?: boolean } & (
+  | { x: Float32Array; add?: Float32Array; weight: Float32Array }
+  | { gate: Float32Array; up: Float32Array }
+)
+
 export const ops = probe<{
   deviceTables(): string[]
   opsEmbed(
@@ -118,6 +124,7 @@ export const ops = probe<{
     x: Float32Array,
     n: number,
     products: Product[],
+    before?: Before,
   ): Float32Array[]
   encodeRow(type: string, values: Float32Array): Uint8Array
   decodeRow(type: string, bytes: Uint8Array, n: number): Float32Array

@@ -2,10 +2,8 @@
 // one token is a *line*; a block takes up to k_lines lines that share a kv head, so that a key is
 // read once for all of them. What most caches hold has a faster kernel, in attention-mma.cu.
 
-#include <algorithm>
-#include <bit>
-
 #include "ops/cuda/attention.cuh"
+#include "ops/plugin.h"
 
 namespace millrace::cuda {
 namespace {
@@ -197,11 +195,8 @@ void attention(Stream& stream, const AttentionArgs& args) {
     if (!params.counters) return;
   }
   const AttentionLaunch how = launch_for(shape);
-  // Rounded up by a quarter at most, so that few steps differ in it: a block beyond the ranges ends
-  // at once.
-  const int unit =
-      std::max(1, static_cast<int>(std::bit_ceil(static_cast<unsigned>(plan.n_ranges))) / 8);
-  const int n_blocks_each = params.split ? divide_up(plan.n_ranges, unit) * unit : 1;
+  // A block beyond the ranges ends at once.
+  const int n_blocks_each = params.split ? rounded_up(plan.n_ranges) : 1;
   launch(stream, how.kernel, {plan.n_tiles, shape.kv_heads, n_blocks_each}, how.threads,
          how.shared_bytes, params);
 }

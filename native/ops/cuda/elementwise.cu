@@ -1,5 +1,6 @@
 // Gate, add and gather: one thread per value.
 
+#include "ops/cuda/gate.cuh"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/operators.h"
 
@@ -12,18 +13,10 @@ __device__ __forceinline__ int64_t value_of_thread() {
   return static_cast<int64_t>(blockIdx.x) * k_threads + threadIdx.x;
 }
 
-__device__ __forceinline__ float activate(float x, Act act) {
-  if (act == Act::silu) return x / (1.0f + exponential(-x));
-  if (act == Act::none) return x;
-  // Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016: the form with tanh.
-  const float inner = 0.7978845608f * (x + 0.044715f * x * x * x);
-  return 0.5f * x * (1.0f + tanhf(inner));
-}
-
 __global__ void __launch_bounds__(k_threads) gate_kernel(const __grid_constant__ GateArgs args) {
   begin_kernel();
   const int64_t i = value_of_thread();
-  if (i < args.count) args.out[i] = activate(args.gate[i], args.act) * args.up[i];
+  if (i < args.count) gate_value(args, i);
 }
 
 __global__ void __launch_bounds__(k_threads) add_kernel(const __grid_constant__ AddArgs args) {
@@ -45,6 +38,8 @@ __global__ void __launch_bounds__(k_threads)
 void gate(Stream& stream, const GateArgs& args) {
   launch(stream, gate_kernel, {divide_up(args.count, k_threads)}, k_threads, 0, args);
 }
+
+const GateArgs* last_gate(Stream& stream) { return last_params(stream, gate_kernel); }
 
 void add(Stream& stream, const AddArgs& args) {
   launch(stream, add_kernel, {divide_up(args.count, k_threads)}, k_threads, 0, args);

@@ -24,4 +24,12 @@ void launch(Stream& stream, void (*kernel)(Params), Grid grid, int threads, size
       &params, sizeof params);
 }
 
+// The parameters of the last kernel that was recorded and has not started, if it is this one: who
+// takes its work over drops it. Null otherwise.
+template <class Params>
+const Params* last_params(Stream& stream, void (*kernel)(Params)) {
+  return static_cast<const Params*>(
+      stream.recorded().last_params(reinterpret_cast<const void*>(kernel)));
+}
+
 }  // namespace millrace::cuda

@@ -19,6 +19,17 @@ void Launches::clear() {
   bytes_.clear();
 }
 
+const void* Launches::last_params(const void* kernel) const {
+  const bool is_last = !launches_.empty() && launches_.back().kernel == kernel;
+  return is_last ? params(launches_.size() - 1) : nullptr;
+}
+
+void Launches::drop_last() {
+  launches_.pop_back();
+  bytes_.resize(places_.back().at);
+  places_.pop_back();
+}
+
 uint64_t Launches::hash() const {
   uint64_t hash = 1469598103934665603u;
   const auto add = [&hash](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };

@@ -32,6 +32,8 @@ class Launches {
   // Parameters are a plain struct.
   void add(const Launch& launch, const void* params, size_t size_bytes);
   void clear();
+  const void* last_params(const void* kernel) const;  // null where the last is another
+  void drop_last();
 
   size_t size() const { return launches_.size(); }
   const Launch& operator[](size_t i) const { return launches_[i]; }

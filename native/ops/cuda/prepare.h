@@ -16,8 +16,9 @@ struct Prepared {
 };
 
 // Rounds args.x to f16, each row scaled by a power of two that puts its largest value below 2^15,
-// or to bf16 as it is. Rows are filled with zeros to `padded` columns, a multiple of 64. Lies in
-// the workspace; null members after an error.
+// or to bf16 as it is. Rows are filled with zeros to `padded` columns, a multiple of 64. Where the
+// kernel before is the norm or the gate that writes args.x, both become one. Lies in the workspace;
+// null members after an error.
 Prepared prepare(Stream& stream, const MatmulArgs& args, int padded, bool bf16);
 
 }  // namespace millrace::cuda

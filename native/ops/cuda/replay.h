@@ -25,7 +25,7 @@ class Stream;
 template <class Graph>
 class Replay {
   static constexpr size_t k_fewest_kernels = 8;  // below, a graph saves nothing
-  static constexpr size_t k_most_graphs = 16;    // for the batch sizes that come and go
+  static constexpr size_t k_most_graphs = 32;    // up to 256 rows come in 28 sizes
 
  public:
   Replay() {

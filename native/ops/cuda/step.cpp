@@ -3,9 +3,15 @@
 #include <algorithm>
 
 #include "ops/cuda/stream.h"
+#include "ops/plugin.h"
 
 namespace millrace::cuda {
 namespace {
+
+template <class T>
+void fill_up(std::vector<T>& values, const T& none) {
+  values.resize(static_cast<size_t>(rounded_up(static_cast<int>(values.size()))), none);
+}
 
 template <class T>
 const T* staged(Stream& stream, const std::vector<T>& values) {
@@ -43,6 +49,7 @@ const AttentionPlan& Step::attention(Stream& stream, const Spans& spans, int gro
       attention_.n_ranges = std::max(attention_.n_ranges, n_ranges);
     }
   }
+  fill_up(tiles, Tile{});
   attention_.pages = staged(stream, pages);
   attention_.tiles = attention_.pages ? staged(stream, tiles) : nullptr;
   attention_.n_tiles = static_cast<int>(tiles.size());
@@ -62,6 +69,7 @@ const StorePlan& Step::store(Stream& stream, const Spans& spans) {
                        position % spans.page_tokens});
     }
   }
+  fill_up(slots, {-1, 0, 0});
   store_ = {staged(stream, slots), static_cast<int>(slots.size())};
   stored_ = spans;
   return store_;

@@ -1,6 +1,7 @@
 #pragma once
 // What the operators of one step share: the arrays that come from the host, copied once, and its
 // spans cut up for attention and for the cache. Host code, in no need of CUDA.
+// Tiles and slots are filled up to one of few numbers, see rounded_up.
 // Invariant: everything here is forgotten at Stream::finish(), until when ops.h lets operators read
 // the host's arrays. Threads: as Stream.
 
@@ -26,7 +27,7 @@ struct Tile {
   int32_t first_line;      // of the tile, in the span
   int32_t n_lines;
   int32_t first_page;   // of the span, in the page table
-  int32_t n_ranges;     // that its last line sees
+  int32_t n_ranges;     // that its last line sees; 0: the tile is none
   int32_t first_range;  // of all tiles' ranges, one after another
 };
 
@@ -39,7 +40,7 @@ struct AttentionPlan {
   int all_ranges = 0;  // of all tiles
 };
 
-// Where one row of the batch goes.
+// Where one row of the batch goes; row -1: there is none.
 struct Slot {
   int32_t row, page, slot;
 };

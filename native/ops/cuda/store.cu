@@ -47,6 +47,7 @@ __global__ void __launch_bounds__(k_threads)
   const StoreArgs& args = params.args;
   const KvShape& shape = args.cache.shape;
   const Slot slot = params.slots[blockIdx.x];
+  if (slot.row < 0) return;
   const int groups = (shape.head_dim + k_warp - 1) / k_warp;  // of 32 values in a head
   for (int i = warp_of_thread(); i < 2 * shape.kv_heads * groups; i += k_warps) {
     const int side = i / (shape.kv_heads * groups);

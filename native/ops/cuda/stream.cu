@@ -309,6 +309,8 @@ void Stream::record(const Launch& launch, const void* params, size_t size_bytes)
   state_->recorded.add(launch, params, size_bytes);
 }
 
+Launches& Stream::recorded() { return state_->recorded; }
+
 uint64_t Stream::graph_steps() const { return state_->replay.started(); }
 
 void Stream::start() {

@@ -51,6 +51,7 @@ class Stream {
   // copies, or makes workspace or counters larger, and not at all where the step has an error by
   // then. See replay.h.
   void record(const Launch& launch, const void* params, size_t size_bytes);
+  Launches& recorded();  // what has not started
 
   // Small host arrays that kernels read (page tables, positions): the device's copy, which is one
   // when recorded kernels start, until finish(). Null after an error. Those that several operators

@@ -67,15 +67,15 @@ describe.skipIf(!tables.includes('cuda'))('the kernels of a step', () => {
 
   test('keep a graph that was used since the others', () => {
     const first = kernels(8)
-    const others = Array.from({ length: 15 }, (_, i) => kernels(9 + i)).flatMap((s) => [s, s])
-    const last = kernels(30)
+    const others = Array.from({ length: 31 }, (_, i) => kernels(9 + i)).flatMap((s) => [s, s])
+    const last = kernels(50)
     const steps = [first, first, ...others, first, last, last, first]
     expect(native.cudaReplay(steps, '').at(-1)?.how).toBe('graph')
   })
 
-  test('lose it to the graphs of sixteen steps used since', () => {
+  test('lose it to the graphs of 32 steps used since', () => {
     const first = kernels(8)
-    const others = Array.from({ length: 16 }, (_, i) => kernels(9 + i)).flatMap((s) => [s, s])
+    const others = Array.from({ length: 32 }, (_, i) => kernels(9 + i)).flatMap((s) => [s, s])
     const last = native.cudaReplay([first, first, ...others, first, first], '').slice(-2)
     expect(last.map((step) => step.how)).toEqual(['each', 'graph'])
   })

@@ -5,6 +5,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import {
   type AttentionCall,
+  type Before,
   normals,
   ops,
   type Product,
@@ -22,6 +23,7 @@ interface Site {
 
 const native = probe<{
   cudaSchedule(seed: number, osThreads: number): void
+  cudaKernels(): number
   cudaSites(collect: boolean): Site[]
   cudaSkip(site?: Site): void
   cudaRun(kernel: string, seed: number, threads: number, sharedBytes: number): string
@@ -272,6 +274,26 @@ function uneven(seed: number, n: number, cols: number): Float32Array {
   return normals(seed, n * cols).map((v, i) => v * 4 ** (Math.floor((i % cols) / 32) % 8))
 }
 
+/** Some products after the norm or the gate that writes their input, and that input. */
+function productAfter(before: (n: number, cols: number) => Before, types = ['F16', 'Q8_0']) {
+  const [n, cols] = [3, 704]
+  const products = types.map((type) => product(type, 24, cols))
+  const x = new Float32Array(n * cols)
+  const outs = ops.matmul('cuda', 1, x, n, products, before(n, cols))
+  return Float32Array.of(...outs.flatMap((out) => [...out]), ...x)
+}
+
+const afterNorm = (n: number, cols: number) => ({
+  x: uneven(1, n, cols),
+  add: normals(2, n * cols),
+  weight: normals(3, cols),
+})
+
+const afterGate = (n: number, cols: number) => ({
+  gate: uneven(1, n, cols),
+  up: normals(2, n * cols),
+})
+
 /** The second row has its best where few threads look, and the bound has to be moved. */
 function topK(): Float32Array {
   const [width, k] = [20_000, 40]
@@ -301,10 +323,28 @@ function sample(): Float32Array {
   return Float32Array.of(...told, ...x.subarray(2 * width, 2 * width + 100))
 }
 
+test.skipIf(!built).each([
+  ['a norm', afterNorm],
+  ['a gate', afterGate],
+])('a product takes over %s before it, to the same bits', (_, before) => {
+  const counted = (run: () => Float32Array) => {
+    const first = native.cudaKernels()
+    return { out: run(), kernels: native.cudaKernels() - first }
+  }
+  for (const types of [['F16', 'Q8_0'], ['BF16'], ['Q4_K', 'BF16', 'Q6_K']]) {
+    const one = counted(() => productAfter(before, types))
+    const two = counted(() => productAfter((...at) => ({ ...before(...at), apart: true }), types))
+    expect(sameBits(one.out, two.out)).toBe(true)
+    expect(two.kernels - one.kernels).toBe(1)
+  }
+})
+
 const cases = [
   { name: 'top-k', run: topK },
   { name: 'sample', run: sample },
   { name: 'norm', run: norm },
+  { name: 'a product after a norm', run: () => productAfter(afterNorm) },
+  { name: 'a product after a gate', run: () => productAfter(afterGate) },
   { name: 'attention on an f16 cache', run: () => attend() },
   { name: 'attention in many blocks', run: walk },
   { name: 'attention on a q8_0 cache', run: () => attend({ cacheType: 'Q8_0' }) },

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { tables } from '../../support/ops.js'
 import { probe } from '../../support/probe.js'
 
 const native = probe<{
@@ -11,6 +12,7 @@ const native = probe<{
     freeBytes: number
   }
   opsAlloc(failAfter: number, sizes: Float64Array): string[]
+  opsRows(table: string, n: number): number[]
 }>()
 
 const before = process.env.MILLRACE_OPS
@@ -65,5 +67,24 @@ describe('the CPU device', () => {
     const messages = native.opsAlloc(0, Float64Array.of(100, 200))
     expect(messages.slice(0, 2)).toEqual([refused, expect.stringContaining('operator scratch')])
     expect(native.opsAlloc(-1, Float64Array.of(2 ** 60))[0]).toContain('cannot allocate')
+  })
+})
+
+describe('the rows of a step', () => {
+  it('stay as many on the CPU', () => {
+    expect(native.opsRows('reference', 40)).toEqual(Array.from({ length: 41 }, (_, n) => n))
+  })
+
+  it.skipIf(!tables.includes('cuda'))('become one of few numbers where graphs are kept', () => {
+    const rows = native.opsRows('cuda', 600)
+    const few = [10, 12, 14, 16, 20, 24, 28, 32, 40]
+    expect([...new Set(rows.slice(0, 41))]).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, ...few])
+    expect(new Set(rows.slice(1, 257)).size).toBe(28)
+    for (const [n, filled] of rows.entries()) {
+      expect(filled).toBeGreaterThanOrEqual(n)
+      expect(filled).toBeLessThanOrEqual(n * 1.25)
+      expect(filled).toBeGreaterThanOrEqual(rows[n - 1] ?? 0)
+    }
+    expect(rows[600]).toBe(600)
   })
 })

@@ -26,6 +26,11 @@ Napi::Value set_schedule(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// cudaKernels(): number, how many have run.
+Napi::Value kernels(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(host_kernels().load()));
+}
+
 // cudaSites(collect): { kind, file, line }[], the barriers and waits passed since collecting began.
 Napi::Value sites(const Napi::CallbackInfo& info) {
   auto list = Napi::Array::New(info.Env());
@@ -205,6 +210,7 @@ Napi::Value replay(const Napi::CallbackInfo& info) {
 void register_cuda(Napi::Env env, Napi::Object exports) {
   exports.Set("cudaSchedule", Napi::Function::New(env, set_schedule));
   exports.Set("cudaEarly", Napi::Function::New(env, read_early));
+  exports.Set("cudaKernels", Napi::Function::New(env, kernels));
   exports.Set("cudaSites", Napi::Function::New(env, sites));
   exports.Set("cudaSkip", Napi::Function::New(env, skip));
   exports.Set("cudaRun", Napi::Function::New(env, run_kernel));

@@ -103,12 +103,29 @@ Loaded load(const Ops& ops, Napi::Object object, int cols, int n) {
   return loaded;
 }
 
-// matmul(table, threads, x: Float32Array, n, products: object[]): Float32Array[]
+// Writes x by a norm, { x, add?, weight }, or a gate, { gate, up }; with `apart` not in one step
+// with what follows.
+Status write_input(Device& device, Napi::Object before, const MatmulArgs& args, float* x) {
+  const auto floats = [&](const char* key) -> float* {
+    const Napi::Value value = before.Get(key);
+    return value.IsTypedArray() ? value.As<Napi::Float32Array>().Data() : nullptr;
+  };
+  const int cols = static_cast<int>(args.x_stride);
+  if (before.Has("weight"))
+    device.ops().norm(device.queue(),
+                      {floats("x"), floats("add"), floats("weight"), x, args.n, cols, 1e-5f});
+  else
+    device.ops().gate(device.queue(), {floats("gate"), floats("up"), x,
+                                       static_cast<int64_t>(args.n) * cols, Act::silu});
+  return before.Get("apart").ToBoolean() ? device.finish() : Status();
+}
+
+// matmul(table, threads, x: Float32Array, n, products: object[], before?): Float32Array[]
 Napi::Value multiply(const Napi::CallbackInfo& info) {
   auto device = open_table(info[0].As<Napi::String>(), info[1].As<Napi::Number>());
   if (!device.ok()) return throw_status(info.Env(), device.status());
   const Ops& ops = (*device)->ops();
-  const auto x = info[2].As<Napi::Float32Array>();
+  auto x = info[2].As<Napi::Float32Array>();
   const auto list = info[4].As<Napi::Array>();
   MatmulArgs args{};
   args.x = x.Data();
@@ -120,6 +137,10 @@ Napi::Value multiply(const Napi::CallbackInfo& info) {
     loaded.push_back(load(ops, list.Get(i).As<Napi::Object>(), int(args.x_stride), args.n));
     args.products[i] = loaded.back().product;
     args.products[i].out = loaded.back().out.data();
+  }
+  if (info[5].IsObject()) {
+    const Status written = write_input(**device, info[5].As<Napi::Object>(), args, x.Data());
+    if (!written.ok()) return throw_status(info.Env(), written);
   }
   ops.matmul((*device)->queue(), args);
   const Status status = (*device)->finish();

@@ -100,6 +100,16 @@ Napi::Value ops_device(const Napi::CallbackInfo& info) {
   return object;
 }
 
+// opsRows(table, n): how many rows a device wants for 0..n of them.
+Napi::Value ops_rows(const Napi::CallbackInfo& info) {
+  const auto device = open_table(info[0].As<Napi::String>(), 1);
+  if (!device.ok()) return throw_status(info.Env(), device.status());
+  auto rows = Napi::Array::New(info.Env());
+  for (int n = 0; n <= info[1].ToNumber().Int32Value(); ++n)
+    rows.Set(rows.Length(), (*device)->rows_for(n));
+  return rows;
+}
+
 // opsAlloc(failAfter, sizes): the messages of Device::alloc and Queue::scratch for each size, ""
 // where memory came, zeroed and aligned.
 Napi::Value ops_alloc(const Napi::CallbackInfo& info) {
@@ -373,6 +383,7 @@ void register_ops(Napi::Env env, Napi::Object exports) {
   add("deviceTables", device_table_names);
   add("openLibrary", open_library);
   add("opsDevice", ops_device);
+  add("opsRows", ops_rows);
   add("opsAlloc", ops_alloc);
   add("opsEmbed", ops_embed);
   add("opsNorm", ops_norm);

@@ -90,6 +90,7 @@ struct Stream::State {
     simt::Schedule schedule = host_schedule();
     schedule.earlier = &earlier;
     schedule.seed = schedule.seed * 1000003 + launches++;
+    ++host_kernels();
     const simt::Index blocks{static_cast<unsigned>(launch.grid.x),
                              static_cast<unsigned>(launch.grid.y),
                              static_cast<unsigned>(launch.grid.z)};
@@ -172,6 +173,8 @@ void Stream::record(const Launch& launch, const void* params, size_t size_bytes)
   state_->recorded.add(launch, params, size_bytes);
 }
 
+Launches& Stream::recorded() { return state_->recorded; }
+
 uint64_t Stream::graph_steps() const { return state_->replay.started(); }
 
 void Stream::start() {
@@ -229,6 +232,11 @@ Status Stream::finish() {
 simt::Schedule& host_schedule() {
   static simt::Schedule schedule;
   return schedule;
+}
+
+std::atomic<uint64_t>& host_kernels() {
+  static std::atomic<uint64_t> count = 0;
+  return count;
 }
 
 }  // namespace millrace::cuda
