@@ -1,5 +1,5 @@
 #pragma once
-// One value of the gate.
+// The gate's activations.
 
 #include "ops/cuda/platform.h"
 #include "ops/cuda/stream.h"
@@ -12,10 +12,6 @@ __device__ __forceinline__ float activate(float x, Act act) {
   // Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016: the form with tanh.
   const float inner = 0.7978845608f * (x + 0.044715f * x * x * x);
   return 0.5f * x * (1.0f + tanhf(inner));
-}
-
-__device__ __forceinline__ void gate_value(const GateArgs& args, int64_t i) {
-  args.out[i] = activate(args.gate[i], args.act) * args.up[i];
 }
 
 // Of the last kernel that was recorded and has not started, where it is a gate; null where not.

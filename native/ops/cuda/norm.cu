@@ -8,18 +8,25 @@
 namespace millrace::cuda {
 namespace {
 
-__global__ void __launch_bounds__(k_row_threads)
+template <int warps>
+__global__ void __launch_bounds__(warps* k_warp)
     norm_kernel(const __grid_constant__ NormArgs args) {
   begin_kernel();
-  norm_row(args, blockIdx.x, reinterpret_cast<float*>(shared_memory()));
+  norm_row<warps>(args, blockIdx.x, reinterpret_cast<float*>(shared_memory()));
 }
 
 }  // namespace
 
 void norm(Stream& stream, const NormArgs& args) {
-  launch(stream, norm_kernel, {args.n}, k_row_threads, k_row_warps * sizeof(float), args);
+  with_warps_for_row(args.dim, [&](auto warps) {
+    constexpr int k_warps = decltype(warps)::value;
+    launch(stream, norm_kernel<k_warps>, {args.n}, k_warps * k_warp, k_warps * sizeof(float), args);
+  });
 }
 
-const NormArgs* last_norm(Stream& stream) { return last_params(stream, norm_kernel); }
+const NormArgs* last_norm(Stream& stream, int dim) {
+  return with_warps_for_row(
+      dim, [&](auto warps) { return last_params(stream, norm_kernel<decltype(warps)::value>); });
+}
 
 }  // namespace millrace::cuda

@@ -2,34 +2,38 @@
 // A row of the root mean square norm with the residual addition before it, by one block.
 
 #include "ops/cuda/reduce.cuh"
+#include "ops/cuda/row.cuh"
 #include "ops/cuda/stream.h"
 
 namespace millrace::cuda {
 
-constexpr int k_row_warps = 8;  // fixed: the order of the sum must not depend on the batch
-constexpr int k_row_threads = k_row_warps * k_warp;
-
-// `parts` is shared memory for one value per warp. Thread i writes the values i, i + k_row_threads,
-// ... of the row.
+// `parts` is shared memory for one value per warp. A thread writes the fours that are its own.
+template <int warps>
 __device__ __forceinline__ void norm_row(const NormArgs& args, int64_t row, float* parts) {
-  const int64_t first = row * args.dim;
-  float* x = args.x + first;
+  const int dim = args.dim;
+  float* x = args.x + row * dim;
   float squares = 0;
-  for (int i = static_cast<int>(threadIdx.x); i < args.dim; i += k_row_threads) {
-    float value = x[i];
+  for_fours<warps>(dim, [&](int i) {
+    Four value = load_four(x, i, dim);
     if (args.add) {
-      value += args.add[first + i];
-      x[i] = value;
+      const Four more = load_four(args.add + row * dim, i, dim);
+      for (int j = 0; j < k_four; ++j) value.of[j] += more.of[j];
+      store_four(x, i, dim, value);
     }
-    squares = fmaf(value, value, squares);
-  }
-  const float mean = sum_of_block<k_row_warps>(squares, parts) / static_cast<float>(args.dim);
+    for (const float one : value.of) squares = fmaf(one, one, squares);
+  });
+  const float mean = sum_of_block<warps>(squares, parts) / static_cast<float>(dim);
   const float scale = reciprocal_root(mean + args.eps);
-  for (int i = static_cast<int>(threadIdx.x); i < args.dim; i += k_row_threads)
-    args.out[first + i] = x[i] * scale * args.weight[i];
+  for_fours<warps>(dim, [&](int i) {
+    Four value = load_four(x, i, dim);
+    const Four weight = load_four(args.weight, i, dim);
+    for (int j = 0; j < k_four; ++j) value.of[j] = value.of[j] * scale * weight.of[j];
+    store_four(args.out + row * dim, i, dim, value);
+  });
 }
 
-// Of the last kernel that was recorded and has not started, where it is a norm; null where not.
-const NormArgs* last_norm(Stream& stream);
+// Of the last kernel that was recorded and has not started, where it is a norm of rows of `dim`;
+// null where not.
+const NormArgs* last_norm(Stream& stream, int dim);
 
 }  // namespace millrace::cuda

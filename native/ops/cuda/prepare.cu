@@ -21,44 +21,64 @@ struct PrepareParams {
   float *unit, *sums;
 };
 
-// Thread i writes what it is the first to read: the values i, i + k_row_threads, ... of the row.
+struct alignas(k_four * sizeof(uint16_t)) FourHalves {
+  uint16_t of[k_four];
+};
+
+// A thread writes the fours that it reads.
+template <int warps>
 __device__ __forceinline__ void write_row(const Nothing&, int64_t, int, float*) {}
+template <int warps>
 __device__ __forceinline__ void write_row(const NormArgs& args, int64_t row, int, float* parts) {
-  norm_row(args, row, parts);
+  norm_row<warps>(args, row, parts);
 }
+template <int warps>
 __device__ __forceinline__ void write_row(const GateArgs& args, int64_t row, int cols, float*) {
-  for (int i = static_cast<int>(threadIdx.x); i < cols; i += k_row_threads)
-    gate_value(args, row * cols + i);
+  for_fours<warps>(cols, [&](int i) {
+    Four value = load_four(args.gate + row * cols, i, cols);
+    const Four up = load_four(args.up + row * cols, i, cols);
+    for (int j = 0; j < k_four; ++j) value.of[j] = activate(value.of[j], args.act) * up.of[j];
+    store_four(args.out + row * cols, i, cols, value);
+  });
 }
 
-template <class Before>
-__global__ void __launch_bounds__(k_row_threads)
+template <class Before, int warps>
+__global__ void __launch_bounds__(warps* k_warp)
     prepare_kernel(const __grid_constant__ PrepareParams<Before> params) {
   begin_kernel();
   auto* parts = reinterpret_cast<float*>(shared_memory());
   const int64_t token = blockIdx.x;
-  write_row(params.before, token, params.cols, parts + k_row_warps);
+  write_row<warps>(params.before, token, params.cols, parts + warps);
   const float* x = params.x + token * params.x_stride;
   float largest = 0;
-  for (int i = static_cast<int>(threadIdx.x); i < params.cols; i += k_row_threads)
-    largest = fmaxf(largest, fabsf(x[i]));
+  for_fours<warps>(params.cols, [&](int i) {
+    const Four value = load_four(x, i, params.cols);
+    for (const float one : value.of) largest = fmaxf(largest, fabsf(one));
+  });
   largest = max_of_warp(largest);
   if (lane_of_thread() == 0) parts[warp_of_thread()] = largest;
   __syncthreads();
-  for (int i = 0; i < k_row_warps; ++i) largest = fmaxf(largest, parts[i]);
+  for (int i = 0; i < warps; ++i) largest = fmaxf(largest, parts[i]);
   const float power = params.bf16 ? 1.0f : power_for(largest, 1);
   if (threadIdx.x == 0) params.unit[token] = params.bf16 ? 1.0f : power_for(largest, -1);
 
-  const int sums = params.padded / k_sum_columns;
-  for (int s = static_cast<int>(threadIdx.x); s < sums; s += k_row_threads) {
+  // All lanes come along to the end, for four of them share a sum.
+  constexpr int lanes_of_sum = k_sum_columns / k_four;
+  for (int start = 0; start < params.padded; start += warps * k_four_of_warp) {
+    const int i = start + static_cast<int>(threadIdx.x) * k_four;
+    const Four value = load_four(x, i, params.cols);
+    FourHalves bits;
     float sum = 0;
-    for (int i = s * k_sum_columns; i < (s + 1) * k_sum_columns; ++i) {
-      const float value = i < params.cols ? x[i] * power : 0.0f;
-      const uint16_t bits = params.bf16 ? bf16_of_f32(value) : f16_of_f32(value);
-      params.out[token * params.padded + i] = bits;
-      sum += params.bf16 ? bf16_as_f32(bits) : f32_of_f16(bits);
+    for (int j = 0; j < k_four; ++j) {
+      const float scaled = value.of[j] * power;
+      bits.of[j] = params.bf16 ? bf16_of_f32(scaled) : f16_of_f32(scaled);
+      sum += params.bf16 ? bf16_as_f32(bits.of[j]) : f32_of_f16(bits.of[j]);
     }
-    params.sums[token * sums + s] = sum;
+    for (int mask = 1; mask < lanes_of_sum; mask *= 2) sum += shuffle_xor(sum, mask);
+    if (i >= params.padded) continue;
+    const int64_t at = token * params.padded + i;
+    *reinterpret_cast<FourHalves*>(params.out + at) = bits;
+    if (i % k_sum_columns == 0) params.sums[at / k_sum_columns] = sum;
   }
 }
 
@@ -74,8 +94,12 @@ Prepared prepare_after(Stream& stream, const Before& before, const MatmulArgs& a
   auto* sums = reinterpret_cast<float*>(memory + x_bytes);
   auto* unit = reinterpret_cast<float*>(memory + x_bytes + sums_bytes);
   const int cols = args.products[0].weight.cols;
-  launch(stream, prepare_kernel<Before>, {args.n}, k_row_threads, 2 * k_row_warps * sizeof(float),
-         PrepareParams<Before>{before, args.x, args.x_stride, cols, padded, bf16, x, unit, sums});
+  with_warps_for_row(cols, [&](auto warps) {
+    constexpr int k_warps = decltype(warps)::value;
+    launch(stream, prepare_kernel<Before, k_warps>, {args.n}, k_warps * k_warp,
+           2 * k_warps * sizeof(float),
+           PrepareParams<Before>{before, args.x, args.x_stride, cols, padded, bf16, x, unit, sums});
+  });
   return {x, unit, sums, bf16};
 }
 
@@ -92,7 +116,7 @@ Args taken(Stream& stream, const Args* last) {
 Prepared prepare(Stream& stream, const MatmulArgs& args, int padded, bool bf16) {
   const int cols = args.products[0].weight.cols;
   const bool dense = args.x_stride == cols;
-  const NormArgs* norm = last_norm(stream);
+  const NormArgs* norm = last_norm(stream, cols);
   if (norm && dense && norm->out == args.x && norm->n == args.n && norm->dim == cols)
     return prepare_after(stream, taken(stream, norm), args, padded, bf16);
   const GateArgs* gate = last_gate(stream);

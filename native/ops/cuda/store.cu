@@ -9,7 +9,7 @@
 namespace millrace::cuda {
 namespace {
 
-constexpr int k_warps = 4;
+constexpr int k_warps = 16;
 constexpr int k_threads = k_warps * k_warp;
 
 struct StoreParams {

@@ -271,7 +271,7 @@ function norm(): Float32Array {
 
 /** Every warp of a preparing block has a largest value of its own, so that none can be missed. */
 function uneven(seed: number, n: number, cols: number): Float32Array {
-  return normals(seed, n * cols).map((v, i) => v * 4 ** (Math.floor((i % cols) / 32) % 8))
+  return normals(seed, n * cols).map((v, i) => v * 2 ** (Math.floor((i % cols) / 128) % 16))
 }
 
 /** Some products after the norm or the gate that writes their input, and that input. */
