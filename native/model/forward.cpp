@@ -42,8 +42,8 @@ struct Pass {
   Stream s;
 };
 
-// Many steps without prompts follow each other, so the first packs what it meets; the answer to a
-// prompt is waited for, and the prompt multiplied by what is there.
+// Many steps without prompts follow each other, so the first packs what it meets. The answer to a
+// prompt is waited for, so the prompt is multiplied by what is there.
 Weight form_for(const Pass& pass, const Matrix& matrix) {
   if (pass.step.only_continues()) matrix.pack_rest(pass.device.ops(), pass.device.queue().pool());
   return matrix.now();
@@ -170,7 +170,9 @@ Status forward(const Config& config, const Weights& weights, Device& device, KvC
   const Ops& ops = device.ops();
   Queue& queue = device.queue();
   Workspace& w = workspace;
-  const StepInput step = input.only_continues() ? filled_up(input, device, w) : input;
+  const bool continues = input.only_continues();
+  const StepInput step = continues ? filled_up(input, device, w) : input;
+  const Packer::Rest rest = continues ? nullptr : weights.rest();
   Pass pass{config, device, weights.inv_freq, step, w, {w.x, w.normed, w.attended, w.q, step.n}};
   Stream& s = pass.s;
   ops.embed(queue, {weights.embedding, step.tokens, s.n, config.embed_scale, s.x});

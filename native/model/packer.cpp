@@ -13,7 +13,7 @@ Packer::Packer(const Ops& ops, std::vector<const Matrix*> matrices, std::functio
       begin_background_thread("millrace-pack");
       for (const Matrix* matrix : matrices)
         while (matrix->pack_some(ops))
-          if (stopped_.load(std::memory_order_relaxed)) return;
+          if (!goes_on()) return;
       if (done) done();
     });
   } catch (const std::system_error&) {
@@ -23,6 +23,21 @@ Packer::Packer(const Ops& ops, std::vector<const Matrix*> matrices, std::functio
 Packer::~Packer() {
   stopped_ = true;
   if (thread_.joinable()) thread_.join();
+}
+
+Packer::Rest Packer::rest() {
+  ++rests_;
+  return Rest(this);
+}
+
+void Packer::Resume::operator()(Packer* packer) const {
+  --packer->rests_;
+  packer->rests_.notify_one();
+}
+
+bool Packer::goes_on() const {
+  for (int rests = rests_; rests > 0; rests = rests_) rests_.wait(rests);
+  return !stopped_;
 }
 
 }  // namespace millrace

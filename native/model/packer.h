@@ -1,10 +1,11 @@
 #pragma once
 // Packs matrices one after the other on a thread of low priority, until all are done or it is
 // destroyed. Where the system refuses the thread, steps do it all.
-// Threads: made and destroyed by any.
+// Threads: made and destroyed by any; rests are had by any.
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -20,8 +21,18 @@ class Packer {
   Packer(const Packer&) = delete;
   Packer& operator=(const Packer&) = delete;
 
+  // While one lives, the thread takes no further range. Ends before the Packer does.
+  struct Resume {
+    void operator()(Packer* packer) const;
+  };
+  using Rest = std::unique_ptr<Packer, Resume>;
+  Rest rest();
+
  private:
+  bool goes_on() const;
+
   std::atomic<bool> stopped_ = false;
+  std::atomic<int> rests_ = 0;
   std::thread thread_;
 };
 

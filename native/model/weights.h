@@ -48,6 +48,8 @@ class Weights {
   std::vector<Layer> layers;
   size_t packed_bytes = 0;       // memory held beside the file, packed or still to be
   size_t bytes_to_pack() const;  // of those; memory that the system has still to supply
+  // Of packing after loading, for a step that wants the whole machine; null where there is none.
+  Packer::Rest rest() const { return packer_ ? packer_->rest() : nullptr; }
 
  private:
   std::shared_ptr<const ModelFile> file_;
