@@ -43,20 +43,40 @@ void store_codes(const uint8_t* codes, int row, uint8_t* out) {
   if constexpr (Bits < 8) store_planes<k_low, 0>(steps, out);
 }
 
+// A block whose codes are nibbles, those of values 32 apart in a byte (Q4_K) or 16 apart, as steps
+// t and t + 4 of a plane are.
+template <class Block, DType Type>
+void store_nibbles(const Block& block, int row, uint8_t* out) {
+  constexpr Word k_mask = 0x0f0f0f0fu;
+  out += 4 * row;
+  for (int i = 0; i < Block::k_values; i += k_block_cols)
+    for (int t = 0; t < 4; t++, out += k_plane_bytes) {
+      Word word = load_word(block.qs + i / 2 + 4 * t);
+      if constexpr (Type == DType::q4_k) {
+        const uint8_t* quarter = block.qs + i / 64 * 32 + 4 * t;
+        const int from = i % 64 / 32 * 4;
+        word = ((load_word(quarter) >> from) & k_mask) |
+               (((load_word(quarter + 16) >> from) & k_mask) << 4);
+      }
+      std::memcpy(out, &word, sizeof word);
+    }
+}
+
 void store_half(uint16_t half, uint8_t* out) { std::memcpy(out, &half, sizeof half); }
 
 // The scales of one row of a unit.
 template <class Block, DType Type>
-void store_scales(const BlockCodes& codes, int row, uint8_t* out) {
+void store_scales(const Block& block, const BlockCodes& codes, int row, uint8_t* out) {
   constexpr Form form = form_of(Type);
   if constexpr (form.scales == Scales::bf16) {
     store_half(f32_to_bf16(codes.d), out + 2 * row);
   } else {
-    store_half(f32_to_f16(codes.d), out + 2 * row);
+    store_half(block.d, out + 2 * row);
   }
-  if constexpr (form.has_min)
-    store_half(f32_to_f16(form.scales == Scales::super ? codes.dmin : -codes.dmin),
-               out + 2 * (k_group_rows + row));
+  if constexpr (form.has_min && form.scales == Scales::super)
+    store_half(block.dmin, out + 2 * (k_group_rows + row));
+  if constexpr (form.has_min && form.scales == Scales::f16)
+    store_half(block.m, out + 2 * (k_group_rows + row));
   if constexpr (form.scales == Scales::super) {
     uint8_t* bytes = out + (form.has_min ? 4 : 2) * k_group_rows + row;
     for (int s = 0; s < k_subs<Block>; s++) {
@@ -74,11 +94,15 @@ void pack_row(const uint8_t* plain, int cols, int row, uint8_t* group) {
   for (int u = 0; u < cols / Block::k_values; u++, group += unit_bytes(form)) {
     BlockCodes codes;
     split(blocks[u], codes);
+    store_scales<Block, Type>(blocks[u], codes, row, group);
+    uint8_t* out = group + unit_scale_bytes(form);
+    if constexpr (form.bits == 4) {
+      store_nibbles<Block, Type>(blocks[u], row, out);
+      continue;
+    }
     if constexpr (form.bits == 8)
       for (int i = 0; i < Block::k_values; i++)
         codes.code[i] = static_cast<uint8_t>(Block::level(codes.code[i]));
-    store_scales<Block, Type>(codes, row, group);
-    uint8_t* out = group + unit_scale_bytes(form);
     for (int i = 0; i < Block::k_values; i += k_block_cols, out += form.bits * k_plane_bytes)
       store_codes<form.bits>(codes.code + i, row, out);
   }
