@@ -41,6 +41,10 @@ class MergeTable {
   explicit MergeTable(size_t n)
       : slots_(std::bit_ceil(n * 2 + 16)), mask_(slots_.size() - 1), bits_(slots_.size() / 16) {}
 
+  // Asks for the memory that insert() will look at.
+  void prefetch(int32_t left, int32_t right) const {
+    prefetch_memory(slots_.data() + place(hash_of(key_of(left, right))));
+  }
   // The first of equal pairs stays.
   void insert(int32_t left, int32_t right, Merge merge) {
     const uint64_t key = key_of(left, right);
@@ -92,9 +96,15 @@ class Bpe final : public Segmenter {
  private:
   enum Whole : uint8_t { k_unasked, k_whole, k_parts };
 
-  // `guess`: a token to look at first, if any.
-  int32_t symbol_of(std::string_view text, int32_t guess = -1);
-  int32_t find_symbol(std::string_view text) const;
+  struct Text {
+    Text() = default;
+    explicit Text(std::string_view value) : text(value), hash(hash_bytes(value)) {}
+    std::string_view text;
+    uint64_t hash = 0;
+  };
+  Text asked_for(std::string_view text) const;
+  int32_t symbol_of(const Text& text);
+  int32_t find_symbol(const Text& text) const;
   void index_words();
   void encode_word(std::string_view word, MergeWork& work, std::vector<int32_t>& ids) const;
   bool is_whole(int32_t id, std::string_view word, MergeWork& work) const;
@@ -115,18 +125,23 @@ class Bpe final : public Segmenter {
   mutable std::vector<std::atomic<uint8_t>> whole_;
 };
 
-int32_t Bpe::find_symbol(std::string_view text) const {
-  const int32_t token = table_.find(text);
+int32_t Bpe::find_symbol(const Text& text) const {
+  const int32_t token = table_.find(text.text, text.hash);
   if (token >= 0) return token;
-  const int32_t extra = extras_.find(extra_texts_, text);
+  const int32_t extra = extras_.find(extra_texts_, text.text, text.hash);
   return extra < 0 ? -1 : table_.size() + extra;
 }
 
-int32_t Bpe::symbol_of(std::string_view text, int32_t guess) {
-  if (table_.contains(guess) && table_.text(guess) == text) return guess;
+Bpe::Text Bpe::asked_for(std::string_view text) const {
+  const Text out(text);
+  table_.prefetch(out.hash);
+  return out;
+}
+
+int32_t Bpe::symbol_of(const Text& text) {
   const int32_t symbol = find_symbol(text);
   if (symbol >= 0) return symbol;
-  extra_texts_.push(text);
+  extra_texts_.push(text.text);
   extras_.insert(extra_texts_, extra_texts_.size() - 1);
   return table_.size() + extra_texts_.size() - 1;
 }
@@ -136,24 +151,44 @@ Status Bpe::build(const Vocabulary& vocabulary) {
       std::async([this] { index_words(); });  // meanwhile; merges touch none of it
   for (size_t byte = 0; byte < 256; ++byte) {
     const char text = static_cast<char>(byte);
-    byte_symbols_[byte] = row_.escapes_spaces ? -1 : symbol_of(to_byte_alphabet({&text, 1}));
+    byte_symbols_[byte] =
+        row_.escapes_spaces ? -1 : symbol_of(asked_for(to_byte_alphabet({&text, 1})));
   }
+  // A merge misses the caches three times, so each memory is asked for some merges before.
+  constexpr size_t k_ahead = 8;
+  struct Pending {
+    Text left, right;
+    int32_t left_id, right_id, merged_id;
+  };
+  std::array<Pending, 2 * k_ahead> pending;
+  const size_t n = vocabulary.merges.size();
   std::string merged;
   int32_t last = -2;  // results mostly follow one another
-  for (size_t rank = 0; rank < vocabulary.merges.size(); ++rank) {
-    const std::string_view merge = vocabulary.merges[rank];
+  for (size_t i = 0; i < n + 2 * k_ahead; ++i) {
+    Pending& now = pending[i % (2 * k_ahead)];
+    if (i >= 2 * k_ahead)
+      merges_.insert(now.left_id, now.right_id,
+                     {static_cast<uint32_t>(i - 2 * k_ahead), now.merged_id});
+    if (i >= k_ahead && i < n + k_ahead) {
+      Pending& half = pending[(i - k_ahead) % (2 * k_ahead)];
+      half.left_id = symbol_of(half.left);
+      half.right_id = symbol_of(half.right);
+      merges_.prefetch(half.left_id, half.right_id);
+      merged.assign(half.left.text);
+      merged += half.right.text;
+      const bool follows = table_.contains(last + 1) && table_.text(last + 1) == merged;
+      half.merged_id = last = follows ? last + 1 : symbol_of(asked_for(merged));
+    }
+    if (i >= n) continue;
+    const std::string_view merge = vocabulary.merges[i];
     const size_t space = merge.size() > 1 ? merge.find(' ', 1) : std::string_view::npos;
     if (space == std::string_view::npos || space + 1 == merge.size())
       return error(ErrorCode::bad_file,
                    "Expected tokenizer.ggml.merges[%zu] to be two texts with a space between but "
                    "found \"%.*s\"",
-                   rank, static_cast<int>(std::min<size_t>(merge.size(), 80)), merge.data());
-    const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
-    merged.assign(left);
-    merged += right;
-    const int32_t left_id = symbol_of(left), right_id = symbol_of(right);
-    last = symbol_of(merged, last + 1);
-    merges_.insert(left_id, right_id, {static_cast<uint32_t>(rank), last});
+                   i, static_cast<int>(std::min<size_t>(merge.size(), 80)), merge.data());
+    now.left = asked_for(merge.substr(0, space));
+    now.right = asked_for(merge.substr(space + 1));
   }
   words.get();
   return {};
@@ -161,14 +196,13 @@ Status Bpe::build(const Vocabulary& vocabulary) {
 
 void Bpe::index_words() {
   words_.reserve(static_cast<size_t>(table_.size()), static_cast<size_t>(table_.size()) * 8);
-  word_index_.reserve(static_cast<size_t>(table_.size()));
   std::string bytes;
   for (int32_t id = 0; id < table_.size(); ++id) {
     const std::string_view text = table_.text(id);
     const bool is_word = row_.escapes_spaces || from_byte_alphabet(text, bytes);
     words_.push(!is_word ? std::string_view() : row_.escapes_spaces ? text : bytes);
-    if (is_word) word_index_.insert(words_, id);
   }
+  word_index_.insert_all(words_);
   whole_ = std::vector<std::atomic<uint8_t>>(static_cast<size_t>(table_.size()));
 }
 
@@ -228,7 +262,7 @@ void Bpe::merge_word(std::string_view word, MergeWork& work) const {
     if (row_.escapes_spaces) {
       symbol.length =
           static_cast<uint32_t>(std::min<size_t>(announced_length(word[at]), word.size() - at));
-      symbol.id = find_symbol(word.substr(at, symbol.length));
+      symbol.id = find_symbol(Text(word.substr(at, symbol.length)));
     } else {
       symbol.id = byte_symbols_[static_cast<uint8_t>(word[at])];
     }

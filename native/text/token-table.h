@@ -11,6 +11,14 @@
 
 namespace millrace {
 
+inline void prefetch_memory(const void* address) {
+#if defined(__GNUC__)
+  __builtin_prefetch(address);
+#else
+  (void)address;
+#endif
+}
+
 // Strings laid end to end, found by index.
 class StringArena {
  public:
@@ -56,9 +64,14 @@ inline uint64_t hash_bytes(std::string_view text) {
 // Open addressing from text to an index whose text the caller's arena holds.
 class TextIndex {
  public:
-  void reserve(size_t n);
   // The text must already be in the arena at `index`; replaces an equal text's index.
-  void insert(const StringArena& arena, int32_t index);
+  void insert(const StringArena& arena, int32_t index) {
+    insert(arena, index, hash_bytes(arena.at(index)));
+  }
+  // Every text of the arena but the empty ones, in order.
+  void insert_all(const StringArena& arena);
+  // Asks for the memory that find() will look at.
+  void prefetch(uint64_t hash) const { prefetch_memory(slots_.data() + (hash & mask_)); }
   int32_t find(const StringArena& arena, std::string_view text) const {  // -1: absent
     return find(arena, text, hash_bytes(text));
   }
@@ -75,6 +88,7 @@ class TextIndex {
     uint32_t tag = 0;
     int32_t index = -1;
   };
+  void insert(const StringArena& arena, int32_t index, uint64_t hash);
   void grow(const StringArena& arena, size_t slots);
   std::vector<Slot> slots_;
   size_t mask_ = 0, used_ = 0;
@@ -95,6 +109,7 @@ class TokenTable {
  public:
   void reserve(size_t n, size_t bytes);
   void push(std::string_view text, float score, uint16_t attributes);
+  void index() { index_.insert_all(texts_); }  // after the last push, before find
 
   int size() const { return texts_.size(); }
   bool contains(int32_t id) const { return id >= 0 && id < size(); }
@@ -109,7 +124,11 @@ class TokenTable {
   }
   void remove(int32_t id, int attributes) { attributes_[static_cast<size_t>(id)] &= ~attributes; }
 
-  int32_t find(std::string_view text) const { return index_.find(texts_, text); }  // -1: none
+  int32_t find(std::string_view text) const { return find(text, hash_bytes(text)); }  // -1: none
+  int32_t find(std::string_view text, uint64_t hash) const {
+    return index_.find(texts_, text, hash);
+  }
+  void prefetch(uint64_t hash) const { index_.prefetch(hash); }
   int32_t find_byte(uint8_t byte) const;  // the token "<0xNN>", -1: none
 
  private:

@@ -1,5 +1,7 @@
 #include "text/tokenizer.h"
 
+#include <future>
+
 #include "text/bpe.h"
 #include "text/spaces.h"
 #include "text/spm.h"
@@ -64,6 +66,7 @@ void fill_table(const Vocabulary& vocabulary, TokenTable& table) {
     else
       table.push(text, score, attributes);
   }
+  table.index();
 }
 
 int hex_digit(char c) {
@@ -150,7 +153,9 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::create(const Vocabulary& voc
   for (const int32_t id : out->special_.ends) out->ends_[static_cast<size_t>(id)] = true;
   out->matcher_ = SpecialMatcher(out->table_);
   const bool marks = !is_bpe || row->escapes_spaces;
-  for (int32_t id = 0; id < out->size(); ++id) out->pieces_.push(piece_of(out->table_, id, marks));
+  std::future<void> pieces = std::async([&table = out->table_, &pieces = out->pieces_, marks] {
+    for (int32_t id = 0; id < table.size(); ++id) pieces.push(piece_of(table, id, marks));
+  });
   if (is_bpe) {
     auto segmenter = create_bpe(vocabulary, *row, out->table_);
     TRY(segmenter);
@@ -162,6 +167,7 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::create(const Vocabulary& voc
     out->segmenter_ = create_wordpiece(
         out->table_, {out->special_.unk, lowercase, vocabulary.strip_accents.value_or(lowercase)});
   }
+  pieces.get();
   return std::shared_ptr<const Tokenizer>(out);
 }
 
