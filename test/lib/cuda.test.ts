@@ -64,6 +64,16 @@ describe.skipIf(!existsSync(library))('an engine on the device library', () => {
     },
   )
 
+  it('takes as many sequences as fit, where steps of so many are filled up', async () => {
+    const nine = Array.from({ length: 9 }, (_, i) => [1, 300 + i])
+    const most = { ...options, maxSequences: nine.length, stepTokens: nine.length }
+    await using cpu = await Engine.open(model, { ...most, device: 'cpu' })
+    const expected = await Promise.all(nine.map((prompt) => answer(cpu, prompt)))
+    useLibrary()
+    await using engine = await Engine.open(model, { ...most, device: 'cuda' })
+    expect(await Promise.all(nine.map((prompt) => answer(engine, prompt)))).toEqual(expected)
+  })
+
   it('draws the same whether or not log-probabilities are asked for', async () => {
     const samplings: Partial<GenerateRequest>[] = [
       { temperature: 0 },

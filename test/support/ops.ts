@@ -27,6 +27,13 @@ export interface AttentionCall extends Where {
   softCap?: number
   /** A fault: attention reads the pages that lie so many after the right ones. */
   pageShift?: number
+  /** What is done with heads before they are stored: norms' weights, then a rope. */
+  qNorm?: Float32Array
+  kNorm?: Float32Array
+  invFreq?: Float32Array
+  adjacent?: boolean
+  /** Waits between one operator and the next. */
+  apart?: boolean
   /** Every byte of the cache before the first step. */
   fill?: number
   sequences: Sequence[]

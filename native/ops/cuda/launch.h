@@ -24,12 +24,19 @@ void launch(Stream& stream, void (*kernel)(Params), Grid grid, int threads, size
       &params, sizeof params);
 }
 
-// The parameters of the last kernel that was recorded and has not started, if it is this one: who
-// takes its work over drops it. Null otherwise.
+// The parameters of the last kernel that was recorded and has not started, if it is this one; null
+// otherwise. Who takes its work over drops it: see taken().
 template <class Params>
 const Params* last_params(Stream& stream, void (*kernel)(Params)) {
   return static_cast<const Params*>(
       stream.recorded().last_params(reinterpret_cast<const void*>(kernel)));
+}
+
+template <class Params>
+Params taken(Stream& stream, const Params* last) {
+  const Params params = *last;
+  stream.recorded().drop_last();
+  return params;
 }
 
 }  // namespace millrace::cuda

@@ -32,6 +32,18 @@ __device__ __forceinline__ void norm_row(const NormArgs& args, int64_t row, floa
   });
 }
 
+// As norm_row does it with one warp and without an addition: this lane's values of a row.
+__device__ __forceinline__ Four norm_four(Four value, const float* weight, float eps, int i,
+                                          int dim) {
+  float squares = 0;
+  for (const float one : value.of) squares = fmaf(one, one, squares);
+  const float mean = sum_of_warp(squares) / static_cast<float>(dim);
+  const float scale = reciprocal_root(mean + eps);
+  const Four weights = load_four(weight, i, dim);
+  for (int j = 0; j < k_four; ++j) value.of[j] = value.of[j] * scale * weights.of[j];
+  return value;
+}
+
 // Of the last kernel that was recorded and has not started, where it is a norm of rows of `dim`;
 // null where not.
 const NormArgs* last_norm(Stream& stream, int dim);

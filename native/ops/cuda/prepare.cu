@@ -103,14 +103,6 @@ Prepared prepare_after(Stream& stream, const Before& before, const MatmulArgs& a
   return {x, unit, sums, bf16};
 }
 
-// The work of the last kernel, which does not start then.
-template <class Args>
-Args taken(Stream& stream, const Args* last) {
-  const Args args = *last;
-  stream.recorded().drop_last();
-  return args;
-}
-
 }  // namespace
 
 Prepared prepare(Stream& stream, const MatmulArgs& args, int padded, bool bf16) {

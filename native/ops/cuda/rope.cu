@@ -1,5 +1,7 @@
 // Rotary embedding: one block for a token and some of its heads, one thread per pair, which turns
-// it in each of them. Angles are made in double as the reference makes them.
+// it in each of them.
+
+#include "ops/cuda/rope.cuh"
 
 #include "ops/cuda/launch.h"
 #include "ops/cuda/operators.h"
@@ -14,21 +16,12 @@ __global__ void __launch_bounds__(k_threads) rope_kernel(const __grid_constant__
   begin_kernel();
   float* token = args.x + static_cast<int64_t>(blockIdx.x) * args.x_stride;
   const double position = args.positions[blockIdx.x];
-  const int pairs = args.rotary / 2;
   const int first_head = static_cast<int>(blockIdx.y) * k_heads;
   const int end = first_head + k_heads < args.heads ? first_head + k_heads : args.heads;
-  for (int i = static_cast<int>(threadIdx.x); i < pairs; i += k_threads) {
-    const double angle = position * static_cast<double>(args.inv_freq[i]);
-    const float cosine = static_cast<float>(cos(angle)) * args.magnitude;
-    const float sine = static_cast<float>(sin(angle)) * args.magnitude;
-    const int first = args.adjacent ? 2 * i : i;
-    const int second = args.adjacent ? 2 * i + 1 : i + pairs;
-    for (int head = first_head; head < end; ++head) {
-      float* x = token + head * args.head_dim;
-      const float a = x[first], b = x[second];
-      x[first] = a * cosine - b * sine;
-      x[second] = b * cosine + a * sine;
-    }
+  for (int i = static_cast<int>(threadIdx.x); i < args.rotary / 2; i += k_threads) {
+    const Turn turn = turn_of(args, position, i);
+    for (int head = first_head; head < end; ++head)
+      turn_pair(args, turn, i, token + head * args.head_dim);
   }
 }
 
@@ -41,5 +34,7 @@ void rope(Stream& stream, const RopeArgs& args) {
   if (!staged.positions) return;
   launch(stream, rope_kernel, {args.n, divide_up(args.heads, k_heads)}, k_threads, 0, staged);
 }
+
+const RopeArgs* last_rope(Stream& stream) { return last_params(stream, rope_kernel); }
 
 }  // namespace millrace::cuda

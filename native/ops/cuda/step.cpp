@@ -69,8 +69,11 @@ const StorePlan& Step::store(Stream& stream, const Spans& spans) {
                        position % spans.page_tokens});
     }
   }
+  const auto n_rows = static_cast<int>(slots.size());
+  bool is_in_order = true;
+  for (int i = 0; i < n_rows; ++i) is_in_order &= slots[static_cast<size_t>(i)].row == i;
   fill_up(slots, {-1, 0, 0});
-  store_ = {staged(stream, slots), static_cast<int>(slots.size())};
+  store_ = {staged(stream, slots), static_cast<int>(slots.size()), n_rows, is_in_order};
   stored_ = spans;
   return store_;
 }

@@ -47,6 +47,8 @@ struct Slot {
 struct StorePlan {
   const Slot* slots = nullptr;  // likewise
   int n_slots = 0;
+  int n_rows = 0;           // of the batch, the first slots'
+  bool is_in_order = true;  // slot i is of row i
 };
 
 struct Spans {

@@ -4,6 +4,7 @@ import { probe } from '../../support/probe.js'
 
 const native = probe<{
   packLater(table: string, weight: Uint8Array, rows: number, cols: number, by: string): number
+  rests(table: string, weight: Uint8Array, rows: number, cols: number): boolean
   isLeftUnpacked(table: string, weight: Uint8Array, rows: number, cols: number): boolean
 }>()
 
@@ -28,6 +29,11 @@ describe.each(tables)('a matrix of %s', (table) => {
     const count = native.packLater(table, weight(rows), rows, cols, by)
     if (by === 'pool') expect(count).toBe(0)
     else expect(count).toBeGreaterThanOrEqual(0)
+  })
+
+  test('is not packed while a prompt wants the machine', () => {
+    const rows = 100_000
+    expect(native.rests(table, weight(rows), rows, cols)).toBe(true)
   })
 
   test('is not packed to the end when nobody wants it any more', () => {

@@ -250,6 +250,26 @@ function attend(settings: Partial<AttentionCall> = {}): Float32Array {
   return one.out
 }
 
+const inverses = (pairs: number) =>
+  Float32Array.from({ length: pairs }, (_, i) => 1e4 ** (-i / pairs))
+
+/** Two sequences whose heads are normed and turned before they are stored; what came of the keys
+ * belongs to it. */
+function placed(settings: Partial<AttentionCall> = {}): Float32Array {
+  const { heads, kvHeads, headDim } = { ...shape, ...settings }
+  const norms = { qNorm: normals(7, headDim), kNorm: normals(8, headDim) }
+  const sequences = [21, 5].map((length, i) => ({
+    q: normals(10 * i + 1, length * heads * headDim),
+    k: normals(10 * i + 2, length * kvHeads * headDim),
+    v: normals(10 * i + 3, length * kvHeads * headDim),
+    out: new Float32Array(length * heads * headDim),
+  }))
+  const steps = [Int32Array.of(0, 0, 20, 1, 0, 4), Int32Array.of(0, 20, 1, 1, 4, 1)]
+  const turned = { ...norms, invFreq: inverses(headDim / 2), scale: 0.2, fill: 255 }
+  ops.opsAttention({ table: 'cuda', ...shape, ...turned, sequences, steps, ...settings })
+  return Float32Array.of(...sequences.flatMap(({ out, k }) => [...out, ...k]))
+}
+
 /** So many blocks that each walks its two ranges. */
 function walk(): Float32Array {
   const [heads, headDim, length] = [16, 8, 250]
@@ -323,14 +343,15 @@ function sample(): Float32Array {
   return Float32Array.of(...told, ...x.subarray(2 * width, 2 * width + 100))
 }
 
+const counted = (run: () => Float32Array) => {
+  const first = native.cudaKernels()
+  return { out: run(), kernels: native.cudaKernels() - first }
+}
+
 test.skipIf(!built).each([
   ['a norm', afterNorm],
   ['a gate', afterGate],
 ])('a product takes over %s before it, to the same bits', (_, before) => {
-  const counted = (run: () => Float32Array) => {
-    const first = native.cudaKernels()
-    return { out: run(), kernels: native.cudaKernels() - first }
-  }
   for (const types of [['F16', 'Q8_0'], ['BF16'], ['Q4_K', 'BF16', 'Q6_K']]) {
     const one = counted(() => productAfter(before, types))
     const two = counted(() => productAfter((...at) => ({ ...before(...at), apart: true }), types))
@@ -339,12 +360,32 @@ test.skipIf(!built).each([
   }
 })
 
+const halfTurned = { headDim: 24, invFreq: inverses(5) }
+
+test.skipIf(!built).each([
+  { name: 'norms and ropes', settings: {}, fewer: 4 },
+  { name: 'ropes', settings: { qNorm: undefined, kNorm: undefined }, fewer: 2 },
+  { name: 'a norm of keys', settings: { qNorm: undefined }, fewer: 3 },
+  { name: 'a norm of queries', settings: { kNorm: undefined }, fewer: 3 },
+  { name: 'ropes of neighbours', settings: { headDim: 128, adjacent: true }, fewer: 4 },
+  { name: 'ropes of a part', settings: { ...halfTurned, cacheType: 'F32' as const }, fewer: 4 },
+  { name: 'ropes before a q8_0 cache', settings: { cacheType: 'Q8_0' as const }, fewer: 4 },
+  { name: 'many heads', settings: { heads: 24, kvHeads: 6, headDim: 64 }, fewer: 4 },
+  { name: 'nothing of long heads', settings: { headDim: 160 }, fewer: 0 },
+])('a store takes over $name before it, to the same bits', ({ settings, fewer }) => {
+  const one = counted(() => placed(settings))
+  const two = counted(() => placed({ ...settings, apart: true }))
+  expect(sameBits(one.out, two.out)).toBe(true)
+  expect(two.kernels - one.kernels).toBe(2 * fewer)
+})
+
 const cases = [
   { name: 'top-k', run: topK },
   { name: 'sample', run: sample },
   { name: 'norm', run: norm },
   { name: 'a product after a norm', run: () => productAfter(afterNorm) },
   { name: 'a product after a gate', run: () => productAfter(afterGate) },
+  { name: 'a store after norms and ropes', run: () => placed() },
   { name: 'attention on an f16 cache', run: () => attend() },
   { name: 'attention in many blocks', run: walk },
   { name: 'attention on a q8_0 cache', run: () => attend({ cacheType: 'Q8_0' }) },

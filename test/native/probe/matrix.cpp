@@ -86,10 +86,31 @@ Napi::Value is_left_unpacked(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), matrix.now().layout == Weight::Layout::plain);
 }
 
+// rests(table, weight, rows, cols): whether a Packer leaves the matrix as it is while somebody
+// wants it to rest, and packs it then.
+Napi::Value rests(const Napi::CallbackInfo& info) {
+  const auto sample = read_sample(info);
+  if (!sample.ok()) return throw_status(info.Env(), sample.status());
+  const Ops& ops = sample->device->ops();
+  Matrix matrix;
+  matrix.set(sample->plain, ops, sample->room.get(), sample->room_bytes);
+  const auto is_plain = [&] { return matrix.now().layout == Weight::Layout::plain; };
+  Packer packer(ops, {&matrix}, nullptr);
+  Packer::Rest rest = packer.rest();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // ten times what packing takes
+  const bool rested = is_plain();
+  rest.reset();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (is_plain() && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return Napi::Boolean::New(info.Env(), rested && !is_plain());
+}
+
 }  // namespace
 
 void register_matrix(Napi::Env env, Napi::Object exports) {
   exports.Set("packLater", Napi::Function::New(env, pack_later));
+  exports.Set("rests", Napi::Function::New(env, rests));
   exports.Set("isLeftUnpacked", Napi::Function::New(env, is_left_unpacked));
 }
 

@@ -270,7 +270,9 @@ Napi::Value ops_sample(const Napi::CallbackInfo& info) {
 
 struct Cached {
   int length;
-  const float *q, *k, *v;  // [length, heads, head_dim], [length, kv_heads, head_dim]
+  const float* q;  // [length, heads, head_dim]
+  float* k;        // [length, kv_heads, head_dim], as normed and turned afterwards
+  const float* v;
   float* out;
   std::vector<int32_t> pages;
 };
@@ -306,14 +308,42 @@ void shift_pages(std::vector<Cached>& sequences, int by, int n_pages) {
     for (int32_t& page : s.pages) page = (page + by) % n_pages;
 }
 
+// What is done with the heads before they are stored.
+struct Before {
+  const float *q_norm, *k_norm;  // [head_dim] or null
+  const float* inv_freq;         // [rotary / 2], or null: not turned
+  int rotary;
+  bool adjacent;
+  bool apart;  // wait between one operator and the next
+};
+
+void prepare_heads(Device& device, const Before& before, float* x, const float* weight, int n,
+                   int heads, int head_dim) {
+  if (!weight) return;
+  device.ops().norm(device.queue(), {x, nullptr, weight, x, n * heads, head_dim, 1e-6f});
+  if (before.apart) wait_for(device);
+}
+
+void turn_heads(Device& device, const Before& before, float* x, const std::vector<int32_t>& at,
+                int heads, int head_dim) {
+  if (!before.inv_freq) return;
+  const auto n = static_cast<int>(at.size());
+  device.ops().rope(device.queue(),
+                    {x, int64_t{heads} * head_dim, n, heads, head_dim, before.rotary,
+                     before.adjacent, at.data(), before.inv_freq, 1.0f});
+  if (before.apart) wait_for(device);
+}
+
 // One step: gathers the spans' rows into a batch, stores, attends, and scatters the outputs.
-void run_step(Device& device, AttentionArgs attention, std::vector<Cached>& sequences,
-              const int32_t* spans, int n_spans, const PageFault& fault) {
+void run_step(Device& device, AttentionArgs attention, const Before& before,
+              std::vector<Cached>& sequences, const int32_t* spans, int n_spans,
+              const PageFault& fault) {
   const KvShape& shape = attention.cache.shape;
   const auto q_dim = static_cast<size_t>(attention.heads * shape.head_dim);
   const auto kv_dim = static_cast<size_t>(shape.kv_heads * shape.head_dim);
   std::vector<Span> batch;
   std::vector<float> q, k, v;
+  std::vector<int32_t> positions;
   for (int i = 0; i < n_spans; ++i, spans += 3) {
     const Cached& s = sequences[static_cast<size_t>(spans[0])];
     const auto first = static_cast<size_t>(spans[1]), last = first + static_cast<size_t>(spans[2]);
@@ -322,8 +352,14 @@ void run_step(Device& device, AttentionArgs attention, std::vector<Cached>& sequ
     q.insert(q.end(), s.q + first * q_dim, s.q + last * q_dim);
     k.insert(k.end(), s.k + first * kv_dim, s.k + last * kv_dim);
     v.insert(v.end(), s.v + first * kv_dim, s.v + last * kv_dim);
+    for (size_t at = first; at < last; ++at) positions.push_back(static_cast<int32_t>(at));
   }
   std::vector<float> out(q.size());
+  const auto n = static_cast<int>(positions.size());
+  prepare_heads(device, before, q.data(), before.q_norm, n, attention.heads, shape.head_dim);
+  prepare_heads(device, before, k.data(), before.k_norm, n, shape.kv_heads, shape.head_dim);
+  turn_heads(device, before, q.data(), positions, attention.heads, shape.head_dim);
+  turn_heads(device, before, k.data(), positions, shape.kv_heads, shape.head_dim);
   const auto stride = static_cast<int64_t>(kv_dim);
   device.ops().store(device.queue(), {attention.cache, attention.layer, k.data(), v.data(), stride,
                                       stride, batch.data(), n_spans});
@@ -337,11 +373,13 @@ void run_step(Device& device, AttentionArgs attention, std::vector<Cached>& sequ
   wait_for(device);
   shift_pages(sequences, fault.n_pages - fault.page_shift, fault.n_pages);
   spans -= 3 * n_spans;
-  for (int i = 0; i < n_spans; ++i, spans += 3)
-    std::memcpy(
-        sequences[static_cast<size_t>(spans[0])].out + static_cast<size_t>(spans[1]) * q_dim,
-        out.data() + static_cast<size_t>(batch[static_cast<size_t>(i)].first_row) * q_dim,
-        static_cast<size_t>(spans[2]) * q_dim * sizeof(float));
+  for (int i = 0; i < n_spans; ++i, spans += 3) {
+    const Cached& s = sequences[static_cast<size_t>(spans[0])];
+    const auto row = static_cast<size_t>(batch[static_cast<size_t>(i)].first_row);
+    const auto first = static_cast<size_t>(spans[1]), rows = static_cast<size_t>(spans[2]);
+    std::copy_n(out.data() + row * q_dim, rows * q_dim, s.out + first * q_dim);
+    std::copy_n(k.data() + row * kv_dim, rows * kv_dim, s.k + first * kv_dim);
+  }
 }
 
 // steps: [[sequence, first position, rows, ...], ...]. `fill` is every byte of the cache before.
@@ -364,10 +402,17 @@ Napi::Value ops_attention(const Napi::CallbackInfo& info) {
     args.scale = f.real("scale");
     args.window = f.number_or("window", 0);
     args.soft_cap = f.has("softCap") ? f.real("softCap") : 0.0f;
+    const Before before{f.floats("qNorm"),
+                        f.floats("kNorm"),
+                        f.floats("invFreq"),
+                        f.has("invFreq") ? 2 * static_cast<int>(f.length("invFreq")) : 0,
+                        f.number_or("adjacent", 0) != 0,
+                        f.number_or("apart", 0) != 0};
     const Napi::Array steps = f.array("steps");
     for (uint32_t i = 0; i < steps.Length(); ++i) {
       const auto spans = steps.Get(i).As<Napi::Int32Array>();
-      run_step(device, args, sequences, spans.Data(), static_cast<int>(spans.ElementLength() / 3),
+      run_step(device, args, before, sequences, spans.Data(),
+               static_cast<int>(spans.ElementLength() / 3),
                {f.number_or("pageShift", 0), static_cast<int>(n_pages)});
     }
   });
