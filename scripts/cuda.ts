@@ -9,9 +9,8 @@ import { runStep } from './steps.js'
 
 const build = join(projectRoot, 'build-cuda')
 const mostBytes = 15e6
-// Their local arrays are meant: a block of the embedding table is taken apart once per token, and
-// the sine of a large angle in double keeps some words.
-const cold = /embed_kernel|rope_kernel/
+// Its local array is meant: a block of the embedding table is taken apart once per token.
+const cold = /embed_kernel/
 
 interface Kernel {
   name: string

@@ -41,8 +41,8 @@ describe.skipIf(!existsSync(library))('an engine on the device library', () => {
   }
   afterEach(restore)
 
-  const answer = async (engine: Engine, prompt: number[]): Promise<number[]> => {
-    const request = { prompt, maxTokens: 5, temperature: 0, ignoreEos: true }
+  const answer = async (engine: Engine, prompt: number[], maxTokens = 5): Promise<number[]> => {
+    const request = { prompt, maxTokens, temperature: 0, ignoreEos: true }
     return [...(await engine.generate(request)).tokens]
   }
 
@@ -64,14 +64,16 @@ describe.skipIf(!existsSync(library))('an engine on the device library', () => {
     },
   )
 
-  it('takes as many sequences as fit, where steps of so many are filled up', async () => {
+  it.each([9, 10])('fills a step of 9 sequences up as far as %i fit', async (fit) => {
     const nine = Array.from({ length: 9 }, (_, i) => [1, 300 + i])
-    const most = { ...options, maxSequences: nine.length, stepTokens: nine.length }
+    const most = { ...options, cacheTokens: 1024, maxSequences: fit, stepTokens: fit }
     await using cpu = await Engine.open(model, { ...most, device: 'cpu' })
-    const expected = await Promise.all(nine.map((prompt) => answer(cpu, prompt)))
+    const answers = (engine: Engine): Promise<number[][]> =>
+      Promise.all(nine.map((prompt) => answer(engine, prompt, 9))) // all are under way by the third
+    const expected = await answers(cpu)
     useLibrary()
     await using engine = await Engine.open(model, { ...most, device: 'cuda' })
-    expect(await Promise.all(nine.map((prompt) => answer(engine, prompt)))).toEqual(expected)
+    expect(await answers(engine)).toEqual(expected)
   })
 
   it('draws the same whether or not log-probabilities are asked for', async () => {

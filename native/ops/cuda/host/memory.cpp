@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -13,14 +14,20 @@ namespace {
 constexpr size_t k_alignment = 256;
 constexpr size_t k_page = size_t{64} << 10;  // a multiple of every system's
 
+// Whole pages before one that nobody may ever touch; the block is at their end.
+struct Pages {
+  void* first;
+  size_t size_bytes;
+};
+
 struct Hidden {
   std::mutex mutex;
   bool wanted = false;
   int accesses = 0;
-  std::map<void*, size_t> blocks;
+  std::map<void*, Pages> blocks;
 
   void protect(int protection) {
-    for (const auto& [block, size_bytes] : blocks) mprotect(block, size_bytes, protection);
+    for (const auto& [block, pages] : blocks) mprotect(pages.first, pages.size_bytes, protection);
   }
 };
 
@@ -29,7 +36,7 @@ Hidden& hidden() {
   return *state;
 }
 
-size_t rounded(size_t size_bytes, size_t to) { return (size_bytes / to + 1) * to; }
+size_t rounded(size_t size_bytes, size_t to) { return (size_bytes + to - 1) / to * to; }
 
 }  // namespace
 
@@ -38,18 +45,19 @@ void hide_device_memory() { hidden().wanted = true; }
 void* take_memory(size_t size_bytes) {
   if (size_bytes > PTRDIFF_MAX) return nullptr;
   Hidden& state = hidden();
+  const size_t size = rounded(std::max<size_t>(size_bytes, 1), k_alignment);
   if (!state.wanted) {
-    const size_t size = rounded(size_bytes, k_alignment);
     void* memory = std::aligned_alloc(k_alignment, size);
     if (memory) std::memset(memory, 0, size);
     return memory;
   }
   const std::lock_guard lock(state.mutex);
-  const size_t size = rounded(size_bytes, k_page);
-  const int protection = state.accesses > 0 ? PROT_READ | PROT_WRITE : PROT_NONE;
-  void* memory = mmap(nullptr, size, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return nullptr;
-  state.blocks[memory] = size;
+  const size_t pages_bytes = rounded(size, k_page);
+  void* first = mmap(nullptr, pages_bytes + k_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (first == MAP_FAILED) return nullptr;
+  if (state.accesses > 0) mprotect(first, pages_bytes, PROT_READ | PROT_WRITE);
+  void* memory = static_cast<char*>(first) + (pages_bytes - size);
+  state.blocks[memory] = {first, pages_bytes};
   return memory;
 }
 
@@ -59,7 +67,7 @@ void give_memory(void* memory) {
   const std::lock_guard lock(state.mutex);
   const auto found = state.blocks.find(memory);
   if (found == state.blocks.end()) return;
-  munmap(memory, found->second);
+  munmap(found->second.first, found->second.size_bytes + k_page);
   state.blocks.erase(found);
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 // Device memory of the host form. Hidden, it cannot be touched but by kernels and copies, as on a
-// real device: who reads it from outside is ended by the system. In place, tests may look at it.
-// Threads: any.
+// real device: who reads it from outside is ended by the system, and so is a kernel that goes
+// beyond the end of a block by more than it is rounded up. In place, tests may look at it. Threads:
+// any.
 
 #include <cstddef>
 
