@@ -308,36 +308,39 @@ void shift_pages(std::vector<Cached>& sequences, int by, int n_pages) {
     for (int32_t& page : s.pages) page = (page + by) % n_pages;
 }
 
-// What is done with the heads before they are stored.
+// What is done with the heads before they are stored, and with the pages after that.
 struct Before {
   const float *q_norm, *k_norm;  // [head_dim] or null
   const float* inv_freq;         // [rotary / 2], or null: not turned
   int rotary;
   bool adjacent;
   bool apart;  // wait between one operator and the next
+  PageFault fault;
 };
 
-void prepare_heads(Device& device, const Before& before, float* x, const float* weight, int n,
-                   int heads, int head_dim) {
+// The heads of a batch, one row after another.
+struct Heads {
+  float* x;
+  int n, heads, head_dim;
+};
+
+void norm_heads(Device& device, const Before& before, const Heads& h, const float* weight) {
   if (!weight) return;
-  device.ops().norm(device.queue(), {x, nullptr, weight, x, n * heads, head_dim, 1e-6f});
+  device.ops().norm(device.queue(), {h.x, nullptr, weight, h.x, h.n * h.heads, h.head_dim, 1e-6f});
   if (before.apart) wait_for(device);
 }
 
-void turn_heads(Device& device, const Before& before, float* x, const std::vector<int32_t>& at,
-                int heads, int head_dim) {
+void turn_heads(Device& device, const Before& before, const Heads& h, const int32_t* positions) {
   if (!before.inv_freq) return;
-  const auto n = static_cast<int>(at.size());
   device.ops().rope(device.queue(),
-                    {x, int64_t{heads} * head_dim, n, heads, head_dim, before.rotary,
-                     before.adjacent, at.data(), before.inv_freq, 1.0f});
+                    {h.x, int64_t{h.heads} * h.head_dim, h.n, h.heads, h.head_dim, before.rotary,
+                     before.adjacent, positions, before.inv_freq, 1.0f});
   if (before.apart) wait_for(device);
 }
 
 // One step: gathers the spans' rows into a batch, stores, attends, and scatters the outputs.
 void run_step(Device& device, AttentionArgs attention, const Before& before,
-              std::vector<Cached>& sequences, const int32_t* spans, int n_spans,
-              const PageFault& fault) {
+              std::vector<Cached>& sequences, const int32_t* spans, int n_spans) {
   const KvShape& shape = attention.cache.shape;
   const auto q_dim = static_cast<size_t>(attention.heads * shape.head_dim);
   const auto kv_dim = static_cast<size_t>(shape.kv_heads * shape.head_dim);
@@ -356,10 +359,12 @@ void run_step(Device& device, AttentionArgs attention, const Before& before,
   }
   std::vector<float> out(q.size());
   const auto n = static_cast<int>(positions.size());
-  prepare_heads(device, before, q.data(), before.q_norm, n, attention.heads, shape.head_dim);
-  prepare_heads(device, before, k.data(), before.k_norm, n, shape.kv_heads, shape.head_dim);
-  turn_heads(device, before, q.data(), positions, attention.heads, shape.head_dim);
-  turn_heads(device, before, k.data(), positions, shape.kv_heads, shape.head_dim);
+  const Heads queries{q.data(), n, attention.heads, shape.head_dim};
+  const Heads keys{k.data(), n, shape.kv_heads, shape.head_dim};
+  norm_heads(device, before, queries, before.q_norm);
+  norm_heads(device, before, keys, before.k_norm);
+  turn_heads(device, before, queries, positions.data());
+  turn_heads(device, before, keys, positions.data());
   const auto stride = static_cast<int64_t>(kv_dim);
   device.ops().store(device.queue(), {attention.cache, attention.layer, k.data(), v.data(), stride,
                                       stride, batch.data(), n_spans});
@@ -368,10 +373,10 @@ void run_step(Device& device, AttentionArgs attention, const Before& before,
   attention.q_stride = attention.out_stride = static_cast<int64_t>(q_dim);
   attention.spans = batch.data();
   attention.n_spans = n_spans;
-  shift_pages(sequences, fault.page_shift, fault.n_pages);
+  shift_pages(sequences, before.fault.page_shift, before.fault.n_pages);
   device.ops().attention(device.queue(), attention);
   wait_for(device);
-  shift_pages(sequences, fault.n_pages - fault.page_shift, fault.n_pages);
+  shift_pages(sequences, before.fault.n_pages - before.fault.page_shift, before.fault.n_pages);
   spans -= 3 * n_spans;
   for (int i = 0; i < n_spans; ++i, spans += 3) {
     const Cached& s = sequences[static_cast<size_t>(spans[0])];
@@ -407,13 +412,13 @@ Napi::Value ops_attention(const Napi::CallbackInfo& info) {
                         f.floats("invFreq"),
                         f.has("invFreq") ? 2 * static_cast<int>(f.length("invFreq")) : 0,
                         f.number_or("adjacent", 0) != 0,
-                        f.number_or("apart", 0) != 0};
+                        f.number_or("apart", 0) != 0,
+                        {f.number_or("pageShift", 0), static_cast<int>(n_pages)}};
     const Napi::Array steps = f.array("steps");
     for (uint32_t i = 0; i < steps.Length(); ++i) {
       const auto spans = steps.Get(i).As<Napi::Int32Array>();
       run_step(device, args, before, sequences, spans.Data(),
-               static_cast<int>(spans.ElementLength() / 3),
-               {f.number_or("pageShift", 0), static_cast<int>(n_pages)});
+               static_cast<int>(spans.ElementLength() / 3));
     }
   });
 }
