@@ -7,7 +7,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <numbers>
 
 #include "ops/cuda/host/runner.h"
 #include "tensor/half.h"
@@ -85,9 +84,6 @@ inline void add_to(uint64_t* sum, uint64_t amount) {
 }
 inline void fence_device() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
-// Of half turns, whose whole turns are taken off without an error.
-inline double cospi(double x) { return std::cos(std::numbers::pi * (x - 2 * std::rint(x / 2))); }
-inline double sinpi(double x) { return std::sin(std::numbers::pi * (x - 2 * std::rint(x / 2))); }
 inline float exponential(float x) { return std::exp(x); }
 inline float reciprocal_root(float x) { return 1.0f / std::sqrt(x); }
 inline float f32_of_f16(uint16_t bits) { return f16_to_f32(bits); }
