@@ -43,7 +43,7 @@ struct Pass {
 };
 
 // Many steps without prompts follow each other, so the first packs what it meets. The answer to a
-// prompt is waited for, so the prompt is multiplied by what is there.
+// prompt is waited for, so the prompt is multiplied by what is there, and packing rests.
 Weight form_for(const Pass& pass, const Matrix& matrix) {
   if (pass.step.only_continues()) matrix.pack_rest(pass.device.ops(), pass.device.queue().pool());
   return matrix.now();

@@ -97,7 +97,7 @@ Napi::Value rests(const Napi::CallbackInfo& info) {
   const auto is_plain = [&] { return matrix.now().layout == Weight::Layout::plain; };
   Packer packer(ops, {&matrix}, nullptr);
   Packer::Rest rest = packer.rest();
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // ten times what packing takes
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
   const bool rested = is_plain();
   rest.reset();
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);

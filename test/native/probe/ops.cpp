@@ -308,7 +308,7 @@ void shift_pages(std::vector<Cached>& sequences, int by, int n_pages) {
     for (int32_t& page : s.pages) page = (page + by) % n_pages;
 }
 
-// What is done with the heads before they are stored, and with the pages after that.
+// What is done with the heads before they are stored, and the fault to seed after that.
 struct Before {
   const float *q_norm, *k_norm;  // [head_dim] or null
   const float* inv_freq;         // [rotary / 2], or null: not turned
