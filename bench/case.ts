@@ -51,7 +51,6 @@ export interface Sample {
   extra: Record<string, number[]>
   /** Names the answer; where `exact`, every driver has to give the same one. Programs give none. */
   answer?: { digest: string; exact: boolean; tokens: number[] }
-  cpuSeconds: number
 }
 
 const words = (row: Case): string[] =>
@@ -71,6 +70,23 @@ export const matching = (cases: readonly Case[], filter: readonly string[]): Cas
         .split(',')
         .some((one) => words(row).includes(one)),
     ),
+  )
+
+// Prompts no longer than these tokens leave an engine's memory much as it was.
+const longestShared = 512
+
+// What a case of one stream needs of the process that it is measured in; others have their own.
+const processOf = (row: Case): string => {
+  const { kind, shape, type, threads, drivers, rounds, repetitions } = row
+  const alone =
+    !['decode', 'prefill'].includes(kind) || row.busy || row.promptTokens > longestShared
+  return alone ? row.name : [shape, type, threads, drivers, rounds, repetitions].join()
+}
+
+/** The cases that one process of an engine measures one after the other: it opens a file once. */
+export const sittings = (cases: readonly Case[]): Case[][] =>
+  [...new Set(cases.map(processOf))].map((process) =>
+    cases.filter((row) => processOf(row) === process),
   )
 
 /** The same list in a fraction of the time: for trying the bench out, not for numbers. */

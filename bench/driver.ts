@@ -49,7 +49,7 @@ export interface Driver {
   open(options: OpenOptions): Promise<Runtime>
 }
 
-/** A program that times itself. */
+/** A program that times itself; a sample of each case of the job. */
 export interface ToolDriver {
-  measure(job: Job): Promise<Sample>
+  measure(job: Job): Promise<Sample[]>
 }

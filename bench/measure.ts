@@ -1,18 +1,20 @@
-// One case on one engine inside a fresh process: warm-up, then the repetitions.
+// A sitting on one engine inside a fresh process: a warm-up, then the cases one after the other.
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import type { Case, Sample } from './case.js'
-import type { Driver, OpenOptions, Runtime, Stream, StreamRequest, ToolDriver } from './driver.js'
+import type { Driver, OpenOptions, Runtime, Stream, ToolDriver } from './driver.js'
 import { pieceGaps, tokenGaps } from './gaps.js'
 import { endedChildSeconds } from './machine.js'
 import { mainThreadSeconds, replay } from './replay.js'
+import { aboutShared, type Part, requests, shortened, warmUp, warmUpTokens } from './requests.js'
 import { median } from './statistics.js'
-import { documents, prompt } from './text.js'
+import { documents } from './text.js'
 
 export interface Job {
-  row: Case
+  /** Cases of one file; more than one only of one stream. */
+  rows: Case[]
   driver: string
   file: string
   vocabulary: number
@@ -27,42 +29,6 @@ interface Measured {
   exactDigest?: string
 }
 
-const promptOf = (row: Case, seed: number, index: number, vocabulary: number): Int32Array => {
-  const { promptTokens, sharedTokens = 0 } = row
-  const own = prompt(promptTokens, seed + index, vocabulary)
-  own.set(prompt(promptTokens, seed, vocabulary).subarray(0, sharedTokens))
-  return own
-}
-
-// Seeds differ between rounds and repetitions, so that no prefix cache helps anyone.
-const requests = ({ row, vocabulary, round }: Job, repetition: number): StreamRequest[] =>
-  Array.from({ length: row.sequences }, (_, index) => ({
-    prompt: promptOf(row, 10_000 * round + 100 * repetition, index, vocabulary),
-    tokens: row.tokens,
-    awaited: row.awaited ?? false,
-  }))
-
-const warmUpTokens = 16
-const warmUpRepetition = 99
-
-const warmUpPromptTokens = 16
-const crossingWarmUpTokens = 128
-
-// All streams, but short: touches every weight and page, compiles the consumers.
-const shortened = (job: Job, tokens: number): StreamRequest[] =>
-  requests(job, warmUpRepetition).map((request) => ({
-    ...request,
-    prompt: request.prompt.slice(0, warmUpPromptTokens),
-    tokens,
-  }))
-
-// What leaves the shared tokens of all prompts in a cache.
-const aboutShared = (job: Job, repetition: number): StreamRequest => {
-  const [request] = requests(job, repetition)
-  if (!request) throw new Error('Expected a sequence')
-  return { ...request, prompt: request.prompt.slice(0, job.row.sharedTokens), tokens: 1 }
-}
-
 const firstAt = ({ arrivals }: Stream): number => arrivals[0]?.at ?? Number.NaN
 const lastAt = ({ arrivals }: Stream): number => arrivals.at(-1)?.at ?? Number.NaN
 const total = (streams: readonly Stream[]): number =>
@@ -74,14 +40,12 @@ const decodeRate = (stream: Stream): number => {
   return (later * 1000) / (lastAt(stream) - firstAt(stream))
 }
 
-const single = async (job: Job, runtime: Runtime): Promise<Measured> => {
-  const { row } = job
+const single = async (part: Part, runtime: Runtime): Promise<Measured> => {
+  const { row } = part
   const result: Measured = { values: [], extra: { 'first token ms': [] }, tokens: [] }
   if (row.kind === 'decode') result.extra['between pieces ms'] = []
-  const [warmUp] = requests(job, warmUpRepetition)
-  if (warmUp) await runtime.generate({ ...warmUp, tokens: warmUpTokens })
   for (let repetition = 0; repetition < row.repetitions; repetition++) {
-    const [request] = requests(job, repetition)
+    const [request] = requests(part, repetition)
     if (!request) break
     const stream = await runtime.generate(request)
     const waited = firstAt(stream) - stream.start
@@ -106,7 +70,7 @@ const steadyRate = (streams: readonly Stream[]): number => {
   return (inside * 1000) / (to - from)
 }
 
-const batch = async (job: Job, runtime: Runtime): Promise<Measured> => {
+const batch = async (part: Part, runtime: Runtime): Promise<Measured> => {
   const result: Measured = {
     values: [],
     extra: {
@@ -117,11 +81,11 @@ const batch = async (job: Job, runtime: Runtime): Promise<Measured> => {
     },
     tokens: [],
   }
-  await runtime.parallel(shortened(job, 2))
-  for (let repetition = 0; repetition < job.row.repetitions; repetition++) {
-    if (job.row.warm) await runtime.generate(aboutShared(job, repetition))
+  await runtime.parallel(shortened(part, 2))
+  for (let repetition = 0; repetition < part.row.repetitions; repetition++) {
+    if (part.row.warm) await runtime.generate(aboutShared(part, repetition))
     const start = performance.now()
-    const streams = await runtime.parallel(requests(job, repetition))
+    const streams = await runtime.parallel(requests(part, repetition))
     result.values.push((total(streams) * 1000) / (performance.now() - start))
     result.extra['decoding tokens/s']?.push(steadyRate(streams))
     result.extra['first token ms']?.push(...streams.map((s) => firstAt(s) - s.start))
@@ -135,8 +99,8 @@ const batch = async (job: Job, runtime: Runtime): Promise<Measured> => {
 const idleMs = 1000
 const milliseconds = 1e6
 
-const loop = async (job: Job, runtime: Runtime): Promise<Measured> => {
-  await runtime.parallel(shortened(job, 2))
+const loop = async (part: Part, runtime: Runtime): Promise<Measured> => {
+  await runtime.parallel(shortened(part, 2))
   const histogram = monitorEventLoopDelay({ resolution: 1 })
   histogram.enable()
   await setTimeout(idleMs)
@@ -145,7 +109,7 @@ const loop = async (job: Job, runtime: Runtime): Promise<Measured> => {
   histogram.reset()
   histogram.enable()
   const start = performance.now()
-  const streams = await runtime.parallel(requests(job, 0))
+  const streams = await runtime.parallel(requests(part, 0))
   const wall = performance.now() - start
   histogram.disable()
   return {
@@ -166,10 +130,12 @@ const mainThreadSleeps = (): number => {
   return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN)
 }
 
+const crossingWarmUpTokens = 128
+
 // The CPU time of the main thread, what the kernel takes to wake it included; beside it what Node
 // calls the active time of its event loop, which also counts waiting for a processor.
-const crossing = async (job: Job, runtime: Runtime): Promise<Measured> => {
-  await runtime.parallel(shortened(job, crossingWarmUpTokens))
+const crossing = async (part: Part, runtime: Runtime): Promise<Measured> => {
+  await runtime.parallel(shortened(part, crossingWarmUpTokens))
   const result: Measured = {
     values: [],
     extra: {
@@ -181,8 +147,8 @@ const crossing = async (job: Job, runtime: Runtime): Promise<Measured> => {
     },
     tokens: [],
   }
-  for (let repetition = 0; repetition < job.row.repetitions; repetition++) {
-    const work = requests(job, repetition)
+  for (let repetition = 0; repetition < part.row.repetitions; repetition++) {
+    const work = requests(part, repetition)
     const steps = runtime.steps()
     const cpu = await mainThreadSeconds()
     const sleeps = mainThreadSleeps()
@@ -193,7 +159,7 @@ const crossing = async (job: Job, runtime: Runtime): Promise<Measured> => {
     const wall = performance.now() - start
     const wakeUps = mainThreadSleeps() - sleeps
     const used = (await mainThreadSeconds()) - cpu
-    const taken = steps === undefined ? job.row.tokens : (runtime.steps() ?? 0) - steps
+    const taken = steps === undefined ? part.row.tokens : (runtime.steps() ?? 0) - steps
     const pieces = streams.reduce((sum, { arrivals }) => sum + arrivals.length, 0)
     result.values.push((used * 1e6) / taken)
     result.extra['active us']?.push((active * 1000) / taken)
@@ -206,13 +172,13 @@ const crossing = async (job: Job, runtime: Runtime): Promise<Measured> => {
   return result
 }
 
-const tokenize = async (job: Job, runtime: Runtime): Promise<Measured> => {
-  const texts = documents(job.row.text ?? 'english')
+const tokenize = async (part: Part, runtime: Runtime): Promise<Measured> => {
+  const texts = documents(part.row.text ?? 'english')
   const result: Measured = { values: [], extra: { 'MB/s': [] }, tokens: [] }
   const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
   const hash = createHash('sha256')
   for (const text of texts) hash.update(Int32Array.from(runtime.tokenize(text)))
-  for (let repetition = 0; repetition < job.row.repetitions; repetition++) {
+  for (let repetition = 0; repetition < part.row.repetitions; repetition++) {
     let count = 0
     const start = performance.now()
     for (const text of texts) count += runtime.tokenize(text).length
@@ -230,11 +196,11 @@ const privateMiB = (): number => {
   return Number(/RssAnon:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) / 1024
 }
 
-const loadCase = async (job: Job, open: () => Promise<Runtime>): Promise<Measured> => {
+const loadSample = async (part: Part, open: () => Promise<Runtime>): Promise<Sample> => {
   const start = performance.now()
   const runtime = await open()
   const ready = performance.now() - start
-  const [request] = requests(job, 0)
+  const [request] = requests(part, 0)
   if (!request) throw new Error('Expected one sequence')
   const stream = await runtime.generate(request)
   // What an engine has put off until after it was ready is a part of its memory.
@@ -250,55 +216,73 @@ const loadCase = async (job: Job, open: () => Promise<Runtime>): Promise<Measure
     tokens: stream.tokens,
   }
   await runtime.close()
-  return result
+  return sampleOf(result, runtime)
 }
 
 const kinds = { decode: single, prefill: single, batch, loop, crossing, tokenize } as const
 
-const openOptions = ({ row, file }: Job): OpenOptions => ({
+const replayed = async ({ row }: Part): Promise<Measured> => {
+  const { whole, readers } = await replay(row.sequences, 10 * row.repetitions)
+  const values = [median(whole) - median(readers)]
+  return { values, extra: { 'whole us': whole, 'readers us': readers }, tokens: [] }
+}
+
+const openOptions = ({ rows, file }: Job): OpenOptions => ({
   file,
-  threads: row.threads,
-  sequences: row.sequences,
-  contextTokens: row.contextTokens ?? row.promptTokens + row.tokens + warmUpTokens,
-  vocabularyOnly: row.kind === 'tokenize',
+  threads: Math.max(...rows.map((row) => row.threads)),
+  sequences: Math.max(...rows.map((row) => row.sequences)),
+  contextTokens: Math.max(
+    ...rows.map((row) => row.contextTokens ?? row.promptTokens + row.tokens + warmUpTokens),
+  ),
+  vocabularyOnly: rows.every((row) => row.kind === 'tokenize'),
 })
 
-/** Runs the job and says what it measured. */
-export const measure = async (job: Job): Promise<Sample> => {
-  const { row } = job
-  const driver: Driver | ToolDriver = await import(`./drivers/${job.driver}.js`)
-  if ('measure' in driver) return driver.measure(job)
-  let version = ''
-  let detail = ''
-  const open = async (): Promise<Runtime> => {
-    const runtime = await driver.open(openOptions(job))
-    version = runtime.version
-    detail = runtime.detail
-    return runtime
-  }
-  let measured: Measured
-  if (row.kind === 'replay') {
-    const { whole, readers } = await replay(row.sequences, 10 * row.repetitions)
-    const values = [median(whole) - median(readers)]
-    measured = { values, extra: { 'whole us': whole, 'readers us': readers }, tokens: [] }
-  } else if (row.kind === 'load') measured = await loadCase(job, open)
-  else {
-    const runtime = await open()
-    try {
-      measured = await kinds[row.kind](job, runtime)
-    } finally {
-      await runtime.close()
-    }
-  }
+const sampleOf = (measured: Measured, runtime?: Runtime): Sample => {
   const { values, extra, tokens, exactDigest } = measured
   const digest = createHash('sha256').update(Int32Array.from(tokens)).digest('hex').slice(0, 16)
-  const { user, system } = process.cpuUsage()
+  const { version = '', detail = '' } = runtime ?? {}
+  const exact = exactDigest !== undefined
   return {
     version,
     detail,
     values,
     extra,
-    answer: { digest: exactDigest ?? digest, exact: exactDigest !== undefined, tokens },
-    cpuSeconds: (user + system) / 1e6 + endedChildSeconds(), // a server is a child
+    answer: { digest: exactDigest ?? digest, exact, tokens },
   }
+}
+
+const sitting = async (parts: readonly Part[], open: () => Promise<Runtime>): Promise<Sample[]> => {
+  const runtime = await open()
+  const samples: Sample[] = []
+  try {
+    const alone = parts.every(({ row }) => row.sequences === 1 && row.kind !== 'tokenize')
+    if (alone) await runtime.generate(warmUp(parts))
+    for (const part of parts) {
+      const { kind } = part.row
+      if (kind === 'load' || kind === 'replay') throw new Error(`Expected ${kind} to be alone`)
+      samples.push(sampleOf(await kinds[kind](part, runtime), runtime))
+    }
+  } finally {
+    await runtime.close()
+  }
+  return samples
+}
+
+/** Runs the job and says what it measured of each case. */
+export const measure = async (job: Job): Promise<Sample[]> => {
+  const driver: Driver | ToolDriver = await import(`./drivers/${job.driver}.js`)
+  if ('measure' in driver) return driver.measure(job)
+  const open = () => driver.open(openOptions(job))
+  const { vocabulary, round } = job
+  const parts = job.rows.map((row, index) => ({ row, vocabulary, round, index }))
+  const [first] = parts
+  if (first?.row.kind === 'replay') return [sampleOf(await replayed(first))]
+  if (first?.row.kind === 'load') return [await loadSample(first, open)]
+  return sitting(parts, open)
+}
+
+/** CPU time of this process and of the programs that it started and that have ended. */
+export const cpuSeconds = (): number => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6 + endedChildSeconds()
 }

@@ -162,8 +162,8 @@ export const report = (results: Results): string => {
   const parts = [
     `${results.date}, commit ${results.commit}: ${machine.cpu}, ${machine.cores} cores ` +
       `(${machine.flags.join(' ')}), ${machine.memoryGiB} GiB, ${machine.system}, Node ` +
-      `${machine.node}. ${versions(rows)}. Median (lowest..highest); engines in turn, each in a ` +
-      `fresh process; other programs used at most ${busiest(rows).toFixed(2)} CPUs.`,
+      `${machine.node}. ${versions(rows)}. Median (lowest..highest); engines in turn, a fresh ` +
+      `process in each round; other programs used at most ${busiest(rows).toFixed(2)} CPUs.`,
     ...groups(rows).map((group) => mainTable(group, limits)),
     [limitsLine('before', limits.before), limitsLine('after', limits.after)]
       .filter(Boolean)

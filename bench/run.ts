@@ -1,4 +1,5 @@
-// Runs cases on engines, in turn, each in a fresh process, and writes what it measured.
+// Runs cases on engines, in turn, and writes what it measured. Each engine gets a fresh process in each
+// round, in which it measures the cases of one stream and one file one after the other.
 //   npm run bench [-- words...] [--quick] [--check] [--drivers a,b] [--out file] [--add]
 //     [--rounds n] [--repetitions n] [--wait seconds]
 // Words choose cases (kind, shape, type, engine); all have to fit, a,b is either. --check compares
@@ -16,7 +17,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { type Case, matching, quick, type Sample } from './case.js'
+import { type Case, matching, quick, sittings } from './case.js'
 import { batch } from './cases/batch.js'
 import { crossing } from './cases/crossing.js'
 import { decode } from './cases/decode.js'
@@ -33,6 +34,7 @@ import type { Job } from './measure.js'
 import { modelFile, vocabulary, warmPages, work } from './model-file.js'
 import { details, report } from './report.js'
 import { type Results, type Row, type Run, summarize } from './results.js'
+import { marker, type Sitting } from './sitting.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const resultsFolder = join(here, 'results')
@@ -85,8 +87,8 @@ const quietMachine = async (seconds: number, cores: number): Promise<void> => {
 
 const longestMs = 15 * 60_000
 
-/** Starts one worker; resolves with its sample. */
-const runWorker = (job: Job): Promise<Sample> =>
+/** Starts one worker; resolves with what it measured. */
+const runWorker = (job: Job): Promise<Sitting> =>
   new Promise((resolve, reject) => {
     const argv = ['--import', 'tsx', join(here, 'worker.ts'), JSON.stringify(job)]
     const child = spawn(process.execPath, argv, { cwd: join(here, '..'), timeout: longestMs })
@@ -100,8 +102,8 @@ const runWorker = (job: Job): Promise<Sample> =>
     })
     child.on('error', reject)
     child.on('close', (code, signal) => {
-      const line = output.split('\n').find((text) => text.startsWith('SAMPLE '))
-      if (code === 0 && line) resolve(JSON.parse(line.slice('SAMPLE '.length)))
+      const line = output.split('\n').find((text) => text.startsWith(marker))
+      if (code === 0 && line) resolve(JSON.parse(line.slice(marker.length)))
       else reject(new Error(`worker ended with ${code ?? signal}: ${errors.trim().slice(-600)}`))
     })
   })
@@ -117,14 +119,16 @@ const foreign = (
   return Math.max(0, (after.busySeconds - before.busySeconds - own) / seconds)
 }
 
-const measured = async (job: Job, cores: number): Promise<Run> => {
+// A run of each case of the job.
+const measured = async (job: Job, cores: number): Promise<Run[]> => {
   await quietMachine(Number(options.wait), cores)
   const before = cpuTimes()
-  const sample = await runWorker(job)
-  const foreignCpus = foreign(before, cpuTimes(), sample.cpuSeconds)
-  const values = sample.values.map((value) => value.toPrecision(4)).join(' ')
-  console.log(`  ${job.round + 1} ${job.driver}: ${values} (others ${foreignCpus.toFixed(2)} CPUs)`)
-  return { driver: job.driver, sample, foreignCpus }
+  const { samples, cpuSeconds } = await runWorker(job)
+  const foreignCpus = foreign(before, cpuTimes(), cpuSeconds)
+  const values = samples.map((sample) => sample.values.map((one) => one.toPrecision(4)).join(' '))
+  const others = `others ${foreignCpus.toFixed(2)} CPUs`
+  console.log(`  ${job.round + 1} ${job.driver}: ${values.join(' | ')} (${others})`)
+  return samples.map((sample) => ({ driver: job.driver, sample, foreignCpus }))
 }
 
 // What was thrown, also where a process told it among the lines of its stack.
@@ -134,35 +138,40 @@ const reasonOf = (error: unknown): string => {
   return thrown.trim()
 }
 
-const series = async (row: Case, cores: number): Promise<Row> => {
-  console.log(`${row.name}, ${row.unit}`)
-  const file = modelFile(row)
+// Cases of one sitting: they are of the same file, engines, rounds.
+const series = async (rows: readonly Case[], cores: number): Promise<Row[]> => {
+  const [first] = rows
+  if (!first) return []
+  console.log(rows.map((row) => `${row.name}, ${row.unit}`).join(' | '))
+  const file = modelFile(first)
   warmPages(file)
-  const runs: Run[] = []
+  const runs: Run[][] = rows.map(() => [])
   const failed: Record<string, string> = {}
-  for (let round = 0; round < row.rounds; round++) {
-    for (const driver of row.drivers.filter((name) => failed[name] === undefined)) {
-      const job = { row, driver, file, vocabulary: vocabulary(row), round }
+  for (let round = 0; round < first.rounds; round++) {
+    for (const driver of first.drivers.filter((name) => failed[name] === undefined)) {
+      const job = { rows: [...rows], driver, file, vocabulary: vocabulary(first), round }
       try {
-        runs.push(await measured(job, cores))
+        for (const [i, run] of (await measured(job, cores)).entries()) runs[i]?.push(run)
       } catch (error) {
-        if (driver === row.drivers[0]) throw error
+        if (driver === first.drivers[0]) throw error
         failed[driver] = reasonOf(error)
         console.log(`  ${round + 1} ${driver}: ${failed[driver]}`)
       }
     }
   }
-  const summary = summarize(row, runs, work(row))
-  return Object.keys(failed).length > 0 ? { ...summary, failed } : summary
+  return rows.map((row, i) => {
+    const summary = summarize(row, runs[i] ?? [], work(row))
+    return Object.keys(failed).length > 0 ? { ...summary, failed } : summary
+  })
 }
 
-// A case that our own driver cannot run is said to be so; the others go on.
-const seriesOrReason = async (row: Case, cores: number): Promise<Row> => {
+// Cases that our own driver cannot run are said to be so; the others go on.
+const seriesOrReason = async (rows: readonly Case[], cores: number): Promise<Row[]> => {
   try {
-    return await series(row, cores)
+    return await series(rows, cores)
   } catch (error) {
     console.log(`  not run: ${error instanceof Error ? error.message : error}`)
-    return { case: row, drivers: [], skipped: reasonOf(error) }
+    return rows.map((row) => ({ case: row, drivers: [], skipped: reasonOf(error) }))
   }
 }
 
@@ -247,8 +256,8 @@ const main = async (): Promise<void> => {
   }
   const first = limitsOrNone(threads)
   if (first) results.limits.before = first
-  for (const row of cases) {
-    results.rows.push(await seriesOrReason(row, machine.cores))
+  for (const rows of sittings(cases)) {
+    results.rows.push(...(await seriesOrReason(rows, machine.cores)))
     save()
   }
   const last = limitsOrNone(threads)

@@ -5,8 +5,6 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import type { Case, Sample } from '../case.js'
 import type { ToolDriver } from '../driver.js'
-import { endedChildSeconds } from '../machine.js'
-import type { Job } from '../measure.js'
 
 type ToolName = 'llama-bench' | 'llama-batched-bench' | 'llama-server'
 
@@ -27,13 +25,11 @@ interface Run {
   output: string
   /** Its log; ik_llama.cpp's llama-batched-bench prints its table there. */
   log: string
-  cpuSeconds: number
 }
 
 const runTool = (tools: Tools, name: ToolName, args: readonly string[]): Run => {
   const folder = toolsFolder(tools)
   if (folder === undefined) throw new Error(`Expected $${tools.variable} to name a folder`)
-  const before = endedChildSeconds()
   const { status, stdout, stderr, error } = spawnSync(
     join(folder, name),
     [...args, ...tools.flags[name]],
@@ -42,24 +38,26 @@ const runTool = (tools: Tools, name: ToolName, args: readonly string[]): Run => 
   if (status !== 0) {
     throw new Error(`${name} ended with ${error?.message ?? status}: ${stderr?.slice(-300)}`)
   }
-  return { output: stdout, log: stderr, cpuSeconds: endedChildSeconds() - before }
+  return { output: stdout, log: stderr }
 }
 
-interface BenchRow {
+export interface BenchRow {
   build_commit: string
+  n_prompt: number
   samples_ts: number[]
 }
 
 const benchRow = (value: unknown): BenchRow => {
   const row = value as Partial<BenchRow> | undefined
   if (!Array.isArray(row?.samples_ts)) throw new Error('Expected samples_ts from llama-bench')
-  return { build_commit: String(row.build_commit), samples_ts: row.samples_ts }
+  const { build_commit, n_prompt, samples_ts } = row
+  return { build_commit: String(build_commit), n_prompt: Number(n_prompt), samples_ts }
 }
 
-/** What llama-bench prints for `-o json`; log lines may stand before it. */
-export const parseBench = (output: string): BenchRow => {
+/** What llama-bench prints for `-o json`, a row for each test; log lines may stand before it. */
+export const parseBench = (output: string): BenchRow[] => {
   const rows: unknown = JSON.parse(output.slice(output.indexOf('[\n')))
-  return benchRow(Array.isArray(rows) ? rows.at(-1) : undefined)
+  return Array.isArray(rows) ? rows.map(benchRow) : []
 }
 
 export interface BatchedRow {
@@ -83,24 +81,41 @@ export const parseBatched = (output: string): BatchedRow => {
   return { prefillSeconds, decodeSeconds, decodeRate }
 }
 
-const single = (tools: Tools, { row, file }: Job): Sample => {
-  const work =
-    row.kind === 'prefill'
-      ? ['-p', String(row.promptTokens), '-n', '0']
-      : tools.decodeArguments(row.promptTokens, row.tokens)
+const bench = (tools: Tools, file: string, row: Case, tests: readonly string[]): BenchRow[] => {
   const options = ['-m', file, '-t', String(row.threads), '-r', String(row.repetitions)]
-  const { output, cpuSeconds } = runTool(tools, 'llama-bench', [...options, ...work, '-o', 'json'])
-  const { samples_ts: values, build_commit: version } = parseBench(output)
-  return { version, detail: tools.flags['llama-bench'].join(' '), values, extra: {}, cpuSeconds }
+  return parseBench(runTool(tools, 'llama-bench', [...options, ...tests, '-o', 'json']).output)
 }
 
-const batch = (tools: Tools, { row, file }: Job): Sample => {
+const benchSample = (tools: Tools, row: BenchRow | undefined): Sample => {
+  if (!row) throw new Error('Expected a row of llama-bench for each test')
+  const { build_commit: version, samples_ts: values } = row
+  return { version, detail: tools.flags['llama-bench'].join(' '), values, extra: {} }
+}
+
+// All of them at once: the program opens the file once.
+const prefills = (tools: Tools, file: string, rows: readonly Case[]): Sample[] => {
+  const [first] = rows
+  if (!first) return []
+  const tests = ['-p', rows.map((row) => row.promptTokens).join(), '-n', '0']
+  const measured = bench(tools, file, first, tests)
+  return rows.map(({ promptTokens }) => {
+    const own = measured.find(({ n_prompt }) => n_prompt === promptTokens)
+    return benchSample(tools, own)
+  })
+}
+
+const decode = (tools: Tools, file: string, row: Case): Sample => {
+  const tests = tools.decodeArguments(row.promptTokens, row.tokens)
+  return benchSample(tools, bench(tools, file, row, tests).at(-1))
+}
+
+const batch = (tools: Tools, file: string, row: Case): Sample => {
   const { promptTokens, sharedTokens = 0, tokens, sequences, threads } = row
   const isShared = sharedTokens === promptTokens
   if (sharedTokens > 0 && !isShared) throw new Error('Expected the whole prompt to be shared')
   // Without --kv-unified each sequence needs room for its prompt, shared or not.
   const positions = sequences * (promptTokens + tokens)
-  const { output, log, cpuSeconds } = runTool(tools, 'llama-batched-bench', [
+  const { output, log } = runTool(tools, 'llama-batched-bench', [
     ...['-m', file, '-t', String(threads), '-tb', String(threads)],
     ...['-c', String(positions + 64), '-b', '2048', '-ub', '512'],
     ...['-npp', String(promptTokens), '-ntg', String(tokens), '-npl', String(sequences)],
@@ -112,7 +127,6 @@ const batch = (tools: Tools, { row, file }: Job): Sample => {
     detail: tools.flags['llama-batched-bench'].join(' '),
     values: [(tokens * sequences) / (prefillSeconds + decodeSeconds)],
     extra: { 'decoding tokens/s': [decodeRate] },
-    cpuSeconds,
   }
 }
 
@@ -121,10 +135,15 @@ export const toolKinds: readonly Case['kind'][] = ['decode', 'prefill', 'batch']
 
 /** A driver of such programs. */
 export const driverOf = (tools: Tools): ToolDriver => ({
-  measure: async (job) => {
-    if (!toolKinds.includes(job.row.kind)) {
-      throw new Error(`Expected one of ${toolKinds.join(', ')} but received "${job.row.kind}"`)
+  measure: async ({ rows, file }) => {
+    const other = rows.find(({ kind }) => !toolKinds.includes(kind))
+    if (other) {
+      throw new Error(`Expected one of ${toolKinds.join(', ')} but received "${other.kind}"`)
     }
-    return job.row.kind === 'batch' ? batch(tools, job) : single(tools, job)
+    const prompts = rows.filter(({ kind }) => kind === 'prefill')
+    const samples = new Map(prefills(tools, file, prompts).map((one, i) => [prompts[i], one]))
+    return rows.map(
+      (row) => samples.get(row) ?? (row.kind === 'batch' ? batch : decode)(tools, file, row),
+    )
   },
 })

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { matching, quick } from '../../bench/case.js'
+import { matching, quick, sittings } from '../../bench/case.js'
 import { batch } from '../../bench/cases/batch.js'
 import { crossing } from '../../bench/cases/crossing.js'
 import { decode } from '../../bench/cases/decode.js'
 import { prefill } from '../../bench/cases/prefill.js'
 import { serve } from '../../bench/cases/serve.js'
+import { requests, warmUp } from '../../bench/requests.js'
 import { documents, prompt } from '../../bench/text.js'
 
 const all = [...decode, ...prefill, ...batch, ...serve, ...crossing]
@@ -34,6 +35,39 @@ describe('cases', () => {
       expect(small.sharedTokens ?? 0).toBeLessThanOrEqual(small.promptTokens)
       expect(small.promptTokens * small.tokens).toBeLessThanOrEqual(row.promptTokens * row.tokens)
     }
+  })
+})
+
+describe('sittings', () => {
+  const names = (words: string[]) =>
+    sittings(matching(all, words)).map((rows) => rows.map(({ name }) => name))
+
+  it('have the cases of one stream and one file together', () => {
+    expect(names(['decode,prefill', 'qwen3-0.6b', 'Q4_0'])).toEqual([
+      [
+        'decode qwen3-0.6b Q4_0 at 128',
+        'prefill qwen3-0.6b Q4_0 of 128',
+        'prefill qwen3-0.6b Q4_0 of 512',
+      ],
+      ['decode qwen3-0.6b Q4_0 at 2048'],
+      ['decode qwen3-0.6b Q4_0 at 128, a busy neighbour'],
+    ])
+  })
+
+  it('have each other case alone, and every case once', () => {
+    for (const rows of sittings([...batch, ...serve, ...crossing])) expect(rows).toHaveLength(1)
+    expect(sittings(all).flat()).toHaveLength(all.length)
+  })
+
+  it('ask for no prompt twice', () => {
+    const [rows = []] = sittings(matching(all, ['decode,prefill', 'qwen3-0.6b', 'Q4_0']))
+    const parts = rows.map((row, index) => ({ row, vocabulary: 151936, round: 1, index }))
+    const asked = [
+      warmUp(parts),
+      ...parts.flatMap((part) => [0, 1].flatMap((n) => requests(part, n))),
+    ]
+    const openings = asked.map((request) => request.prompt.slice(0, 32).join())
+    expect(new Set(openings).size).toBe(asked.length)
   })
 })
 

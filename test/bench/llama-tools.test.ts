@@ -1,9 +1,12 @@
-import { describe, expect, it } from 'vitest'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { driverOf, parseBatched, parseBench, type Tools } from '../../bench/drivers/llama-tools.js'
 import { decodeCase } from './sample-results.js'
 
 const job = {
-  row: decodeCase,
+  rows: [decodeCase],
   driver: 'llama-cpp',
   file: 'model.gguf',
   vocabulary: 512,
@@ -12,13 +15,23 @@ const job = {
 const tools: Tools = {
   variable: 'MILLRACE_BENCH_TEST_TOOLS',
   flags: { 'llama-bench': [], 'llama-batched-bench': [], 'llama-server': [] },
-  decodeArguments: () => [],
+  decodeArguments: (depth, tokens) => ['-p', '0', '-n', String(tokens), '-d', String(depth)],
 }
+
+// Says of each prompt that it made as many tokens per second, and a tenth of the depth of a decode.
+const program = `#!${process.execPath}
+const value = (name) => process.argv[process.argv.indexOf(name) + 1]
+const test = (n_prompt, rate) => ({ build_commit: 'abc', n_prompt, samples_ts: [rate] })
+const tests = value('-n') === '0'
+  ? value('-p').split(',').map((tokens) => test(Number(tokens), Number(tokens)))
+  : [test(0, Number(value('-d')) / 10)]
+console.log(JSON.stringify(tests, null, 1))
+`
 
 describe('programs as drivers', () => {
   it('reads the samples of llama-bench, whatever stands before them', () => {
     const text = 'warning: one\n[\n  {"build_commit": "abc", "samples_ts": [50.5, 49]}\n]\n'
-    expect(parseBench(text)).toEqual({ build_commit: 'abc', samples_ts: [50.5, 49] })
+    expect(parseBench(text)).toMatchObject([{ build_commit: 'abc', samples_ts: [50.5, 49] }])
   })
 
   it('refuses what has no samples', () => {
@@ -47,6 +60,32 @@ describe('programs as drivers', () => {
 
   it('refuses a kind of case that the programs have not', async () => {
     const row = { ...decodeCase, kind: 'load' } as const
-    await expect(driverOf(tools).measure({ ...job, row })).rejects.toThrow('"load"')
+    await expect(driverOf(tools).measure({ ...job, rows: [row] })).rejects.toThrow('"load"')
+  })
+})
+
+describe('a sitting of such a program', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-tools-'))
+  const row = (kind: 'decode' | 'prefill', promptTokens: number) => ({
+    ...decodeCase,
+    kind,
+    promptTokens,
+  })
+
+  beforeAll(() => {
+    writeFileSync(join(folder, 'llama-bench'), program)
+    chmodSync(join(folder, 'llama-bench'), 0o755)
+    process.env[tools.variable] = folder
+  })
+
+  afterAll(() => {
+    delete process.env[tools.variable]
+    rmSync(folder, { recursive: true })
+  })
+
+  it('gives each case its own sample', async () => {
+    const rows = [row('decode', 40), row('prefill', 512), row('prefill', 128)]
+    const samples = await driverOf(tools).measure({ ...job, rows })
+    expect(samples.map(({ values }) => values)).toEqual([[4], [512], [128]])
   })
 })

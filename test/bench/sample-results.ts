@@ -25,7 +25,6 @@ export const sample = (values: number[], changes: Partial<Sample> = {}): Sample 
   values,
   extra: { 'first token ms': [5] },
   answer: { digest: 'a', exact: false, tokens: [1, 2, 3] },
-  cpuSeconds: 1,
   ...changes,
 })
 
