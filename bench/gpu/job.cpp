@@ -57,7 +57,7 @@ void Report::line(const std::string& json) {
 void* Arena::bytes(size_t size_bytes, const void* from) {
   auto buffer = device_.alloc(size_bytes, "a buffer of the job");
   must(buffer.status());
-  if (from) must(device_.copy_in(buffer->data(), from, size_bytes));
+  if (from) must(device_.copy(buffer->data(), from, size_bytes));
   buffers_.push_back(*buffer);
   return buffer->data();
 }

@@ -60,7 +60,7 @@ class Arena {
   std::vector<T> read(const T* from, size_t n) {
     std::vector<T> values(n);
     must(device_.finish());
-    must(device_.copy_out(values.data(), from, n * sizeof(T)));
+    must(device_.copy(values.data(), from, n * sizeof(T)));
     return values;
   }
   // As the device's table reads it.

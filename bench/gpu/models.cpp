@@ -64,7 +64,7 @@ class WeightMaker {
     for (size_t i = 0; i < at_once; ++i) many.insert(many.end(), packed.begin(), packed.end());
     auto* data = static_cast<uint8_t*>(arena_.bytes(size_bytes));
     for (size_t at = 0; at < size_bytes; at += many.size())
-      must(arena_.device().copy_in(data + at, many.data(), std::min(many.size(), size_bytes - at)));
+      must(arena_.device().copy(data + at, many.data(), std::min(many.size(), size_bytes - at)));
     total_bytes_ += size_bytes;
     return {dtype, Weight::Layout::packed, rows, cols, 0, data};
   }

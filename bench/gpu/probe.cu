@@ -106,10 +106,10 @@ class Probe {
     auto* from = static_cast<uint32_t*>(stream_.alloc(in.size() * sizeof(uint32_t)));
     auto* to = static_cast<uint32_t*>(stream_.alloc(out_words * sizeof(uint32_t)));
     if (!from || !to) return false;
-    Status status = stream_.copy_in(from, in.data(), in.size() * sizeof(uint32_t));
+    Status status = stream_.copy(from, in.data(), in.size() * sizeof(uint32_t));
     if (status.ok()) launch(stream_, kernel, {1}, k_warp, k_rows * 16, ProbeParams{from, to});
     if (status.ok()) status = stream_.finish();
-    if (status.ok()) status = stream_.copy_out(words.data(), to, out_words * sizeof(uint32_t));
+    if (status.ok()) status = stream_.copy(words.data(), to, out_words * sizeof(uint32_t));
     stream_.release(from);
     stream_.release(to);
     if (!status.ok()) std::fprintf(stderr, "gpu-probe: %s: %s\n", name, status.message().c_str());

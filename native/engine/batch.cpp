@@ -8,6 +8,7 @@ bool wants_output(const Sequence& sequence, int position) {
 }
 
 void Batch::clear() {
+  copies.clear();
   tokens.clear();
   positions.clear();
   spans.clear();

@@ -18,7 +18,13 @@ struct BatchOutput {
   int position;  // of the row
 };
 
+// A page whose first positions another one is going to have too.
+struct PageCopy {
+  PageId from, to;
+};
+
 struct Batch {
+  std::vector<PageCopy> copies;  // in order, before anything else: later ones may read earlier ones
   std::vector<int32_t> tokens, positions;  // [n]
   std::vector<Span> spans;
   std::vector<Sequence*> sequences;  // per span

@@ -7,7 +7,8 @@ namespace {
 PageKey key_of(const PageTable& table, const PageText& text, int page_tokens) {
   const size_t n = table.nodes.size();
   const int parent = n == 0 ? PrefixIndex::k_no_node : table.nodes.back();
-  return {parent, text.chain[n], text.tokens + n * static_cast<size_t>(page_tokens), text.scope};
+  const PageHash hash = n < text.chain.size() ? text.chain[n] : 0;  // 0: not a full page
+  return {parent, hash, text.tokens + n * static_cast<size_t>(page_tokens), text.scope};
 }
 
 }  // namespace
@@ -28,6 +29,14 @@ int KvCache::match(PageTable& table, const PageText& text, int max_pages) {
     pool_.share(index_.page(node));
   }
   return static_cast<int>(table.nodes.size() - before);
+}
+
+KvCache::Likeness KvCache::likest(const PageTable& table, const PageText& text, int n) {
+  const auto [node, n_tokens] = index_.likest(key_of(table, text, page_tokens_), n);
+  if (node == PrefixIndex::k_no_node) return {};
+  index_.lock(node);
+  index_.unlock(node);  // was used
+  return {index_.page(node), n_tokens};
 }
 
 bool KvCache::grow(PageTable& table, int n_pages) {

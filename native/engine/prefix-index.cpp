@@ -1,6 +1,7 @@
 #include "engine/prefix-index.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace millrace {
 
@@ -45,6 +46,19 @@ int PrefixIndex::find(const PageKey& key) const {
   return found->second;
 }
 
+PrefixIndex::Likeness PrefixIndex::likest(const PageKey& key, int n) const {
+  const bool is_top = key.parent == k_no_node;
+  Likeness best;
+  int node = is_top ? first_ : at(key.parent).first_child;
+  for (int looks = 0; node != k_no_node && looks < k_most_looks; ++looks, node = at(node).older) {
+    if (is_top && at(node).scope != key.scope) continue;
+    const int32_t* end = std::mismatch(key.tokens, key.tokens + n, tokens(node)).first;
+    const int n_equal = static_cast<int>(end - key.tokens);
+    if (n_equal > best.n_tokens) best = {node, n_equal};
+  }
+  return best;
+}
+
 int PrefixIndex::insert(const PageKey& key, PageId page) {
   if (by_hash_.count(key.hash) != 0) return k_no_node;
   int slot = static_cast<int>(nodes_.size());
@@ -60,16 +74,17 @@ int PrefixIndex::insert(const PageKey& key, PageId page) {
   node.hash = key.hash;
   node.page = page;
   node.locks = 0;
-  node.children = 0;
+  node.first_child = k_no_node;
+  node.newer = k_no_node;
   node.last_used = ++clock_;
   if (key.parent == k_no_node) node.scope = key.scope;
   std::copy(key.tokens, key.tokens + page_tokens_,
             tokens_.data() + static_cast<size_t>(slot) * static_cast<size_t>(page_tokens_));
   by_hash_.emplace(key.hash, slot);
-  if (key.parent != k_no_node) {
-    ++at(key.parent).children;
-    rest(key.parent);
-  }
+  int& first = first_child(key.parent);
+  node.older = std::exchange(first, slot);
+  if (node.older != k_no_node) at(node.older).newer = slot;
+  if (key.parent != k_no_node) rest(key.parent);
   ++size_;
   ++unlocked_;
   rest(slot);
@@ -79,7 +94,7 @@ int PrefixIndex::insert(const PageKey& key, PageId page) {
 void PrefixIndex::rest(int slot) {
   const Node& node = at(slot);
   const std::pair<uint64_t, int> place(node.last_used, slot);
-  if (node.locks == 0 && node.children == 0) {
+  if (node.locks == 0 && node.first_child == k_no_node) {
     idle_.insert(place);
   } else {
     idle_.erase(place);
@@ -114,10 +129,9 @@ PageId PrefixIndex::evict() {
   unused_.push_back(slot);
   --size_;
   --unlocked_;
-  if (parent != k_no_node) {
-    --at(parent).children;
-    rest(parent);
-  }
+  if (node.older != k_no_node) at(node.older).newer = node.newer;
+  (node.newer != k_no_node ? at(node.newer).older : first_child(parent)) = node.older;
+  if (parent != k_no_node) rest(parent);
   return page;
 }
 

@@ -35,10 +35,20 @@ struct PageKey {
 class PrefixIndex {
  public:
   static constexpr int k_no_node = -1;
+  // Of the pages that follow one, so many are looked at for one that begins alike: the newest.
+  static constexpr int k_most_looks = 64;
+
+  struct Likeness {
+    int node = k_no_node;
+    int n_tokens = 0;  // equal ones that both begin with
+  };
 
   explicit PrefixIndex(int page_tokens);
 
   int find(const PageKey& key) const;  // a node, or k_no_node
+  // The page after key.parent that begins with most of the first n of key.tokens; its hash is not
+  // read.
+  Likeness likest(const PageKey& key, int n) const;
   // A new node, unlocked, for a key that find does not know; k_no_node if another page has its
   // hash.
   int insert(const PageKey& key, PageId page);
@@ -62,17 +72,20 @@ class PrefixIndex {
     PageHash hash = 0;
     PageId page = -1;  // -1: this slot is unused
     int locks = 0;
-    int children = 0;
+    int first_child = k_no_node;               // the newest
+    int older = k_no_node, newer = k_no_node;  // of the same parent
     uint64_t last_used = 0;
     std::string scope;
   };
   const Node& at(int node) const { return nodes_[static_cast<size_t>(node)]; }
   Node& at(int node) { return nodes_[static_cast<size_t>(node)]; }
+  int& first_child(int parent) { return parent == k_no_node ? first_ : at(parent).first_child; }
   const int32_t* tokens(int node) const;
   void rest(int node);  // enters or leaves `idle_` as locks and children say
 
   int page_tokens_;
   std::vector<Node> nodes_;
+  int first_ = k_no_node;        // of those without a parent
   std::vector<int32_t> tokens_;  // [nodes_, page_tokens]
   std::vector<int> unused_;
   std::unordered_map<PageHash, int> by_hash_;

@@ -99,11 +99,10 @@ Status RemoteSampler::draw(Device& device, float* logits, const std::vector<Want
   if (k > 0) ops.top_k(device.queue(), {logits, n_filled, vocab_size_, k, best});  // before changes
   ops.sample(device.queue(), {logits, asked_.data(), changes_.data(),
                               static_cast<int>(changes_.size()), n_filled, vocab_size_, sampled});
-  Status copied =
-      device.copy_out(host_sampled_.data(), sampled, rows.size() * sizeof(SampleResult));
+  Status copied = device.copy(host_sampled_.data(), sampled, rows.size() * sizeof(SampleResult));
   if (copied.ok() && k > 0)
-    copied = device.copy_out(host_best_.data(), best,
-                             rows.size() * static_cast<size_t>(k) * sizeof(TopValue));
+    copied = device.copy(host_best_.data(), best,
+                         rows.size() * static_cast<size_t>(k) * sizeof(TopValue));
   TRY(device.finish());  // what went wrong first
   TRY(copied);
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -136,7 +135,7 @@ Status RemoteSampler::copy_top(Device& device, float* logits, size_t row, const 
                                double normalizer, Draw& draw) {
   const auto width = static_cast<size_t>(vocab_size_);
   row_.resize(width);
-  TRY(device.copy_out(row_.data(), logits + row * width, width * sizeof(float)));
+  TRY(device.copy(row_.data(), logits + row * width, width * sizeof(float)));
   TRY(device.finish());
   select_top(row_.data(), vocab_size_, wanted.n_top, kept_);
   for (const Candidate& candidate : kept_)

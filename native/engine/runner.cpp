@@ -91,7 +91,7 @@ Status Runner::try_step(const Model& model) {
   TRY(forward(model.config(), *weights_, *device_, view, {&token, &position, 1, &span, 1, &row, 1},
               *workspace_));
   std::vector<float> logits(static_cast<size_t>(model.config().vocab_size));
-  TRY(device_->copy_out(logits.data(), workspace_->logits, logits.size() * sizeof(float)));
+  TRY(device_->copy(logits.data(), workspace_->logits, logits.size() * sizeof(float)));
   Sampling greedy;
   greedy.temperature = 0;
   std::vector<Draw> draws;
@@ -120,6 +120,13 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
                        batch.output_rows.data(),
                        n_outputs};
   const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
+  const auto page = [&](PageId id) {
+    return static_cast<char*>(view.data) + static_cast<size_t>(id) * view.page_bytes;
+  };
+  for (const auto [from, to] : batch.copies) {
+    if (from == to) continue;  // was given to who begins like it
+    TRY(device_->copy(page(to), page(from), view.page_bytes));
+  }
   TRY(forward(model_->config(), *weights_, *device_, view, step, *workspace_));
   wanted_.clear();
   for (const BatchOutput& output : batch.outputs) wanted_.push_back(wanted_of(output));

@@ -158,9 +158,12 @@ void Scheduler::schedule_prefills(double now_ms, Budget& budget) {
   }
 }
 
-// Schedules as many rows as the budget and the pages allow, none if that is none.
+// Schedules as many rows as the budget and the pages allow, none if that is none. Positions that
+// another page has already are copied from there, but for the last one: its logits are needed.
 void Scheduler::schedule_chunk(Sequence& sequence, Budget& budget) {
-  const int left = sequence.n_tokens() - sequence.n_computed;
+  const KvCache::Likeness known = likest(sequence);
+  const int first = sequence.n_computed + known.n_tokens;
+  const int left = sequence.n_tokens() - first;
   int rows = std::min(left, budget.rows);
   if (sequence.is_score()) {
     rows = std::min(rows, budget.outputs);
@@ -169,9 +172,15 @@ void Scheduler::schedule_chunk(Sequence& sequence, Budget& budget) {
   }
   if (rows <= 0) return;
   const int pages = static_cast<int>(sequence.table.pages.size()) + cache_.available();
-  const int room = pages * cache_.page_tokens() - sequence.n_computed;
+  const int room = pages * cache_.page_tokens() - first;
   rows = std::min(rows, std::max(room, 1));
-  if (!reserve(sequence, rows)) return;  // waits for those that decode
+  if (!reserve(sequence, known.n_tokens + rows)) return;  // waits for those that decode
+  if (known.n_tokens > 0) {
+    const size_t page = static_cast<size_t>(sequence.n_computed / cache_.page_tokens());
+    batch_.copies.push_back({known.page, sequence.table.pages[page]});
+    if (!sequence.is_preempted) sequence.cached_tokens += known.n_tokens;
+    sequence.n_computed = first;
+  }
   const size_t outputs = batch_.outputs.size();
   batch_.add(sequence, rows);
   sequence.is_scheduled = true;
@@ -213,8 +222,8 @@ int Scheduler::match(Sequence& sequence) {
   const int page_tokens = cache_.page_tokens();
   if (sequence.is_score() || sequence.n_computed % page_tokens != 0) return 0;
   const int n_full = (sequence.n_tokens() - 1) / page_tokens;
-  if (sequence.n_computed >= n_full * page_tokens) return 0;
   extend_chain(sequence);
+  if (sequence.n_computed >= n_full * page_tokens) return 0;
   cache_.match(sequence.table, sequence.page_text(), n_full);
   const int before = sequence.n_computed;
   const int found = static_cast<int>(sequence.table.nodes.size()) * page_tokens;
@@ -222,6 +231,30 @@ int Scheduler::match(Sequence& sequence) {
   if (sequence.is_preempted) return 0;
   sequence.cached_tokens += sequence.n_computed - before;
   return sequence.n_computed - before;
+}
+
+// The page that begins with most of what this sequence is about to compute, cached or being filled
+// by a running sequence. It may be given to somebody else before the step runs: copies come first.
+KvCache::Likeness Scheduler::likest(const Sequence& sequence) {
+  const PageTable& table = sequence.table;
+  const size_t page = table.nodes.size();
+  const int first = static_cast<int>(page) * cache_.page_tokens();
+  const int n = std::min(cache_.page_tokens(), sequence.n_tokens() - 1 - first);
+  const bool is_at_page = sequence.n_computed == first && table.pages.size() == page;
+  if (sequence.is_score() || !is_at_page || n <= 0) return {};
+  KvCache::Likeness best = cache_.likest(table, sequence.page_text(), n);
+  for (const Sequence* other : running_) {
+    if (other->table.nodes.size() != page || other->table.pages.size() <= page) continue;
+    const bool is_twin = page == 0 ? other->scope == sequence.scope
+                                   : other->table.nodes.back() == table.nodes.back();
+    if (!is_twin) continue;
+    const auto begin = sequence.tokens.begin() + first;
+    const int n_known = std::clamp(other->n_computed - first, 0, n);
+    const auto end = std::mismatch(begin, begin + n_known, other->tokens.begin() + first).first;
+    const int n_equal = static_cast<int>(end - begin);
+    if (n_equal > best.n_tokens) best = {other->table.pages[page], n_equal};
+  }
+  return best;
 }
 
 // Whether a running sequence that goes before this one is about to compute its next full page.

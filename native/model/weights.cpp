@@ -105,7 +105,7 @@ class Loader {
     Weight copy = view;
     copy.data = alloc(size_bytes, name);
     if (!copy.data) return {};
-    fail(device_.copy_in(const_cast<void*>(copy.data), view.data, size_bytes));
+    fail(device_.copy(const_cast<void*>(copy.data), view.data, size_bytes));
     packed_bytes_ += size_bytes;
     return copy;
   }
@@ -149,7 +149,7 @@ class Loader {
       return nullptr;
     }
     fill(host.get());
-    fail(device_.copy_in(data, host.get(), size_bytes));
+    fail(device_.copy(data, host.get(), size_bytes));
     return data;
   }
 

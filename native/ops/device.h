@@ -69,9 +69,8 @@ class Device {
   virtual int rows_for(int n) const { return n; }
   // Whether the host reads and writes this device's memory in place; where not, it copies.
   virtual bool shares_host_memory() const = 0;
-  // Both in the queue's order; the host memory may be used again when they return.
-  virtual Status copy_in(void* to, const void* from, size_t size_bytes) = 0;
-  virtual Status copy_out(void* to, const void* from, size_t size_bytes) = 0;
+  // In, out or within, in the queue's order; host memory may be used again when it returns.
+  virtual Status copy(void* to, const void* from, size_t size_bytes) = 0;
   // Zeroed, 64-byte aligned. `what` names the buffer in the error.
   virtual Result<Buffer> alloc(size_t size_bytes, const char* what) = 0;
   // Waits for the queue; the first error since the last call.

@@ -105,16 +105,10 @@ class PluginDevice : public Device {
   }
 
   bool shares_host_memory() const override { return false; }
-  Status copy_in(void* to, const void* from, size_t size_bytes) override {
+  Status copy(void* to, const void* from, size_t size_bytes) override {
     char message[k_message_bytes] = "";
     return status_from(
-        opened_->plugin->copy_in(opened_->device, to, from, size_bytes, message, sizeof message),
-        message);
-  }
-  Status copy_out(void* to, const void* from, size_t size_bytes) override {
-    char message[k_message_bytes] = "";
-    return status_from(
-        opened_->plugin->copy_out(opened_->device, to, from, size_bytes, message, sizeof message),
+        opened_->plugin->copy(opened_->device, to, from, size_bytes, message, sizeof message),
         message);
   }
 

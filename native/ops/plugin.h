@@ -35,10 +35,8 @@ struct Plugin {
   void (*info)(void* device, PluginInfo* info);
   void* (*alloc)(void* device, size_t size_bytes);  // zeroed; null when refused
   void (*release)(void* device, void* memory);
-  int (*copy_in)(void* device, void* to, const void* from, size_t size_bytes, char* message,
-                 size_t message_bytes);
-  int (*copy_out)(void* device, void* to, const void* from, size_t size_bytes, char* message,
-                  size_t message_bytes);
+  int (*copy)(void* device, void* to, const void* from, size_t size_bytes, char* message,
+              size_t message_bytes);
   int (*finish)(void* device, char* message, size_t message_bytes);
 
   size_t (*packed_bytes)(DType dtype, int rows, int cols);

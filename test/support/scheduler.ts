@@ -44,6 +44,7 @@ export interface SchedulerCounters {
   preemptions: number
   steps: number
   cachedTokens: number
+  copies: number // of pages that begin like one that is known
 }
 export interface Scheduler {
   add(id: number, request: FakeRequest, nowMs: number): void

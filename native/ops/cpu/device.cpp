@@ -55,12 +55,9 @@ class CpuDevice : public Device {
   Queue& queue() override { return queue_; }
 
   bool shares_host_memory() const override { return true; }
-  Status copy_in(void* to, const void* from, size_t size_bytes) override {
+  Status copy(void* to, const void* from, size_t size_bytes) override {
     std::memcpy(to, from, size_bytes);
     return {};
-  }
-  Status copy_out(void* to, const void* from, size_t size_bytes) override {
-    return copy_in(to, from, size_bytes);
   }
 
   Result<Buffer> alloc(size_t size_bytes, const char* what) override {

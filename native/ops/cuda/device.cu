@@ -54,15 +54,10 @@ void release(void* device, void* memory) {
   on(device, [&](Stream& stream) { stream.release(memory); });
 }
 
-int copy_in(void* device, void* to, const void* from, size_t size_bytes, char* message,
-            size_t message_bytes) {
-  const auto copy = [&](Stream& stream) { return stream.copy_in(to, from, size_bytes); };
-  return report(on(device, copy), message, message_bytes);
-}
-int copy_out(void* device, void* to, const void* from, size_t size_bytes, char* message,
-             size_t message_bytes) {
-  const auto copy = [&](Stream& stream) { return stream.copy_out(to, from, size_bytes); };
-  return report(on(device, copy), message, message_bytes);
+int copy(void* device, void* to, const void* from, size_t size_bytes, char* message,
+         size_t message_bytes) {
+  const auto body = [&](Stream& stream) { return stream.copy(to, from, size_bytes); };
+  return report(on(device, body), message, message_bytes);
 }
 int finish(void* device, char* message, size_t message_bytes) {
   return report(on(device, [](Stream& stream) { return stream.finish(); }), message, message_bytes);
@@ -83,8 +78,7 @@ constexpr Plugin k_plugin = {
     info,
     alloc,
     release,
-    copy_in,
-    copy_out,
+    copy,
     finish,
     packed_bytes,
     pack,

@@ -288,18 +288,11 @@ void* Stream::alloc(size_t size_bytes) {
 
 void Stream::release(void* memory) { cudaFree(memory); }
 
-Status Stream::copy_in(void* to, const void* from, size_t size_bytes) {
+Status Stream::copy(void* to, const void* from, size_t size_bytes) {
   start();
-  TRY(status_of_call(cudaMemcpyAsync(to, from, size_bytes, cudaMemcpyHostToDevice, state_->handle),
-                     "copying to the device"));
-  return status_of_call(cudaStreamSynchronize(state_->handle), "copying to the device");
-}
-
-Status Stream::copy_out(void* to, const void* from, size_t size_bytes) {
-  start();
-  TRY(status_of_call(cudaMemcpyAsync(to, from, size_bytes, cudaMemcpyDeviceToHost, state_->handle),
-                     "copying from the device"));
-  return status_of_call(cudaStreamSynchronize(state_->handle), "copying from the device");
+  TRY(status_of_call(cudaMemcpyAsync(to, from, size_bytes, cudaMemcpyDefault, state_->handle),
+                     "copying to or from the device"));
+  return status_of_call(cudaStreamSynchronize(state_->handle), "copying to or from the device");
 }
 
 void Stream::record(const Launch& launch, const void* params, size_t size_bytes) {

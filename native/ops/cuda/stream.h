@@ -42,10 +42,8 @@ class Stream {
   uint64_t graph_steps() const;    // that were started as one graph
   void* alloc(size_t size_bytes);  // zeroed, 256-byte aligned; null when refused
   void release(void* memory);
-  // Copies in the stream's order, after what was recorded; both return when the host memory may be
-  // used again.
-  Status copy_in(void* to, const void* from, size_t size_bytes);
-  Status copy_out(void* to, const void* from, size_t size_bytes);
+  // In, out or within the device, after what was recorded; returns when it is done.
+  Status copy(void* to, const void* from, size_t size_bytes);
 
   // A kernel of this step. It starts with all that were recorded when somebody waits for the step,
   // copies, or makes workspace or counters larger, and not at all where the step has an error by

@@ -137,7 +137,7 @@ describe('an answer', () => {
     const first = answerOf(engine, request)
     const second = answerOf(engine, request, 2)
     expect(second.tokens).toEqual(first.tokens)
-    expect([first.end.cachedTokens, second.end.cachedTokens]).toEqual([0, 96])
+    expect([first.end.cachedTokens, second.end.cachedTokens]).toEqual([0, 99])
   })
 
   test('carries log-probabilities for every token when asked', () => {

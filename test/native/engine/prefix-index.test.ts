@@ -1,11 +1,12 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { probe } from '../../support/probe.js'
 
 type Key = [parent: number, hash: number, tokens: Int32Array, scope: string]
 interface PrefixIndex {
   find(...key: Key): number
   insert(...keyAndPage: [...Key, page: number]): number
+  likest(...keyAndCount: [...Key, n: number]): Int32Array // node, equal tokens
   lock(node: number): void
   unlock(node: number): void
   evict(): number
@@ -39,6 +40,51 @@ test('a second page with a hash that is taken is not entered', () => {
   index.insert(none, 11, page(1, 2), '', 5)
   expect(index.insert(none, 11, page(9, 9), '', 6)).toBe(none)
   expect([...index.counts()]).toEqual([1, 1])
+})
+
+describe('the page that begins most alike', () => {
+  const alike = (index: PrefixIndex, parent: number, tokens: Int32Array, scope = '', n = 4) => [
+    ...index.likest(parent, 0, tokens, scope, n),
+  ]
+
+  test('is one of the same parent', () => {
+    const index = prefixIndex(4)
+    const first = index.insert(none, 11, page(1, 2, 3, 4), '', 0)
+    const second = index.insert(first, 12, page(5, 6, 7, 8), '', 1)
+    const third = index.insert(first, 13, page(5, 6, 9, 9), '', 2)
+    expect(alike(index, first, page(5, 6, 7, 0))).toEqual([second, 3])
+    expect(alike(index, first, page(5, 6, 9, 9))).toEqual([third, 4])
+    expect(alike(index, first, page(5, 6, 9, 9), '', 3)).toEqual([third, 3])
+    expect(alike(index, first, page(6, 6, 9, 9))).toEqual([none, 0])
+    expect(alike(index, second, page(5, 6, 7, 8))).toEqual([none, 0])
+    expect(alike(index, none, page(1, 2, 0, 0))).toEqual([first, 2])
+  })
+
+  test('is of the same scope', () => {
+    const index = prefixIndex(4)
+    const own = index.insert(none, 11, page(1, 2, 3, 4), 'a', 0)
+    index.insert(none, 12, page(1, 2, 3, 5), 'b', 1)
+    expect(alike(index, none, page(1, 2, 3, 5), 'a')).toEqual([own, 3])
+    expect(alike(index, none, page(1, 2, 3, 5), 'c')).toEqual([none, 0])
+  })
+
+  test('is none that was evicted, and those beside it stay', () => {
+    for (const gone of [0, 1, 2]) {
+      const index = prefixIndex(1)
+      const nodes = [0, 1, 2].map((i) => index.insert(none, 20 + i, page(i), '', i))
+      nodes.forEach((node, i) => i !== gone && index.lock(node))
+      expect(index.evict()).toBe(gone)
+      const found = [0, 1, 2].map((i) => alike(index, none, page(i), '', 1)[0])
+      expect(found).toEqual(nodes.map((node, i) => (i === gone ? none : node)))
+    }
+  })
+
+  test('is looked for among the newest only', () => {
+    const index = prefixIndex(1)
+    const nodes = Array.from({ length: 65 }, (_, i) => index.insert(none, i + 1, page(i), '', i))
+    expect(alike(index, none, page(0), '', 1)).toEqual([none, 0])
+    expect(alike(index, none, page(1), '', 1)).toEqual([nodes[1], 1])
+  })
 })
 
 test('the leaf that was unlocked longest ago is evicted first', () => {

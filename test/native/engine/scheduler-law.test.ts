@@ -11,8 +11,8 @@ import {
 
 const vocabSize = 64
 
-function prompt(length: number, start: number): Int32Array {
-  return Int32Array.from({ length }, (_, i) => (start * 7 + i * 5) % vocabSize)
+function prompt(length: number, start: number, fork: number): Int32Array {
+  return Int32Array.from({ length }, (_, i) => (start * 7 + i * 5 + (i < fork ? 0 : 1)) % vocabSize)
 }
 
 // The law: whatever else runs, is aborted, evicted or preempted, a request's tokens are those it gets
@@ -20,6 +20,7 @@ function prompt(length: number, start: number): Int32Array {
 const request = fc.record({
   length: fc.integer({ min: 1, max: 40 }),
   start: fc.nat(3), // few beginnings, so that prefixes are shared
+  fork: fc.nat(40), // anywhere in a page
   maxTokens: fc.integer({ min: 0, max: 24 }),
   seed: fc.nat(3),
   priority: fc.nat(2),
@@ -42,6 +43,7 @@ test('any schedule gives everybody the tokens of a run alone and ends with every
   let evictions = 0
   let cachedTokens = 0
   let aborts = 0
+  let copies = 0
   fc.assert(
     fc.property(schedule, ({ requests, pages, maxSequences, stepTokens, spareOutputs }) => {
       const target = scheduler({
@@ -56,8 +58,13 @@ test('any schedule gives everybody the tokens of a run alone and ends with every
       for (let step = 0; step < 41 || !target.idle(); step++) {
         if (step > 20_000) throw new Error('Expected every request to end')
         requests.forEach((one, id) => {
-          const { arrival, length, start, salt, ...rest } = one
-          const added = { ...rest, prompt: prompt(length, start), cacheSalt: salt, deadlineMs: 0 }
+          const { arrival, length, start, fork, salt, ...rest } = one
+          const added = {
+            ...rest,
+            prompt: prompt(length, start, fork),
+            cacheSalt: salt,
+            deadlineMs: 0,
+          }
           if (arrival === step) target.add(id, added, step)
           if (one.abortAt === step && !one.abortInBatch) target.abort(id, step)
         })
@@ -74,7 +81,7 @@ test('any schedule gives everybody the tokens of a run alone and ends with every
       requests.forEach((one, id) => {
         const tokens = received.get(id)?.tokens ?? []
         const end = endOf(received, id)
-        const text = prompt(one.length, one.start)
+        const text = prompt(one.length, one.start, one.fork)
         if (end.reason === 'abort') aborts++
         if (one.score && end.kind === 'score') {
           expect(end.scoreLogprobs.slice(1)).toEqual(fakeScore(text).slice(1))
@@ -90,10 +97,11 @@ test('any schedule gives everybody the tokens of a run alone and ends with every
       preemptions += counters.preemptions
       evictions += counters.evictions
       cachedTokens += counters.cachedTokens
+      copies += counters.copies
     }),
     { numRuns: 300 },
   )
   // The law is worth something only if what might break it did happen.
-  for (const count of [preemptions, evictions, cachedTokens, aborts])
+  for (const count of [preemptions, evictions, cachedTokens, aborts, copies])
     expect(count).toBeGreaterThan(20)
 })

@@ -104,6 +104,53 @@ describe('the prefix cache', () => {
     expect(end.promptTokens).toBe(19)
   })
 
+  test('copies the positions in which a page begins like a known one', () => {
+    const target = scheduler({ stepTokens: 64, pages: 64 })
+    target.add(1, { prompt: prompt(10), maxTokens: 3 }, 0)
+    runOut(target) // 12 positions in pages of 4: 10 of the prompt, 2 of the answer
+    target.add(2, { prompt: prompt(10), maxTokens: 3 }, 0)
+    expect(target.schedule(0).map((span) => [...span])).toEqual([[2, 9, 1]])
+    target.commit(0)
+    const other = prompt(30)
+    other.fill(1, 7)
+    target.add(3, { prompt: other, maxTokens: 3 }, 0)
+    expect(target.schedule(0).map((span) => [...span])).toContainEqual([3, 7, 16])
+    target.commit(0)
+    const answers = runOut(target)
+    expect(endOf(answers, 3).cachedTokens).toBe(7)
+    expect(endOf(answers, 2).cachedTokens).toBe(9)
+    expect(target.counters().copies).toBe(2)
+  })
+
+  test('copies from the page that a running sequence is filling', () => {
+    const target = scheduler({ stepTokens: 64, pages: 64 })
+    target.add(1, { prompt: prompt(7), maxTokens: 20 }, 0)
+    target.schedule(0)
+    target.commit(0)
+    for (const id of [2, 3]) target.add(id, { prompt: prompt(7), seed: id, maxTokens: 5 }, 0)
+    const spans = target.schedule(0).map((span) => [...span])
+    expect(spans).toEqual([
+      [1, 7, 1],
+      [2, 6, 1],
+      [3, 6, 1],
+    ])
+    target.commit(0)
+    const answers = runOut(target)
+    for (const id of [2, 3]) {
+      const tokens = answers.get(id)?.tokens
+      expect(tokens?.slice(-4)).toEqual([...fakeAnswer(prompt(7), id, 5, vocabSize)].slice(-4))
+    }
+  })
+
+  test('copies nothing from another cache salt', () => {
+    const target = scheduler({ stepTokens: 64, pages: 64 })
+    target.add(1, { prompt: prompt(3), maxTokens: 20, cacheSalt: 'a' }, 0)
+    target.schedule(0)
+    target.commit(0)
+    target.add(2, { prompt: prompt(3), maxTokens: 2, cacheSalt: 'b' }, 0)
+    expect(target.schedule(0).map((span) => [...span])).toContainEqual([2, 0, 3])
+  })
+
   test('shares nothing between cache salts', () => {
     const target = scheduler({ pages: 32 })
     target.add(1, { prompt: prompt(12), maxTokens: 1, cacheSalt: 'a' }, 0)

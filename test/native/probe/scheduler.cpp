@@ -39,6 +39,7 @@ struct SchedulerProbe {
   std::vector<Draw> draws;
   EventBatch events;
   const Batch* batch = nullptr;
+  int64_t copies = 0;
 
   SchedulerProbe(const Limits& limits, int pages, int page_tokens)
       : scheduler(limits, KvCache(pages, page_tokens)),
@@ -50,7 +51,17 @@ struct SchedulerProbe {
     return memory[static_cast<size_t>(slot)];
   }
 
+  void copy_pages() {
+    const auto width = static_cast<size_t>(scheduler.cache().page_tokens());
+    for (const auto [from, to] : batch->copies) {
+      uint64_t* page = memory.data() + static_cast<size_t>(from) * width;
+      std::copy_n(page, width, memory.data() + static_cast<size_t>(to) * width);
+      ++copies;
+    }
+  }
+
   void forward() {
+    copy_pages();
     draws.assign(batch->outputs.size(), {});
     size_t output = 0;
     for (size_t s = 0; s < batch->spans.size(); ++s) {
@@ -101,6 +112,7 @@ Napi::Object counters(Napi::Env env, const SchedulerProbe& probe) {
   set("preemptions", scheduler.counts().preemptions);
   set("steps", scheduler.counts().steps);
   set("cachedTokens", scheduler.counts().cached_tokens);
+  set("copies", probe.copies);
   return object;
 }
 

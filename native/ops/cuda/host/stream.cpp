@@ -147,14 +147,11 @@ void* Stream::alloc(size_t size_bytes) {
 }
 void Stream::release(void* memory) { give_memory(memory); }
 
-Status Stream::copy_in(void* to, const void* from, size_t size_bytes) {
+Status Stream::copy(void* to, const void* from, size_t size_bytes) {
   start();
   const Access access;
   std::memcpy(to, from, size_bytes);
   return {};
-}
-Status Stream::copy_out(void* to, const void* from, size_t size_bytes) {
-  return copy_in(to, from, size_bytes);
 }
 
 const void* Stream::stage(const void* from, size_t size_bytes) {
