@@ -427,12 +427,19 @@ const uint8_t* packed_groups(const Step& step, const Piece& piece) {
   return room;
 }
 
+// Codes put together from planes of high and low bits, or a scale from two numbers: each tile of
+// tokens that reads the packed form does it again.
+constexpr bool is_costly(const Form& form) {
+  return form.scales == Scales::super || form.bits == 5;
+}
+
 Run run_of(const Weight& w, int n_tokens) {
   if (!has_packed_form(w)) return run_plain;
   if (w.dtype == DType::f32) return run_floats;
   if (is_wide(w.dtype)) return n_tokens > V::k_direct_tokens ? run_wide<true> : run_wide<false>;
   return with_source(w.dtype, [&]<class S>() -> Run {
-    if (n_tokens <= V::k_direct_tokens) return run_direct<S>;
+    constexpr int k_most = is_costly(S::k_form) ? V::k_direct_costly : V::k_direct_tokens;
+    if (n_tokens <= k_most) return run_direct<S>;
     if constexpr (V::k_matrix_tokens > 0)
       return run_matrices<S>;
     else

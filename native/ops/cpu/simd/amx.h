@@ -8,6 +8,7 @@
 struct V : Verbs512, DotByFours<V> {
   static constexpr const char* k_name = "amx";
   static constexpr int k_direct_tokens = 15;  // up to so many, matmul reads the packed form
+  static constexpr int k_direct_costly = 15;
   // One token, two threads at a time, weights in memory, shares of what a thread reads then (14
   // GB/s): without 60 to 88 %; near alone Q4_K 87, Q6_K 82, Q4_0 94; far alone 90, 86, 97; both 96,
   // 95, 98. Far beyond 4 KiB loses again.

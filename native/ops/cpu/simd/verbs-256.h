@@ -10,6 +10,7 @@ struct Verbs256 : NoMatrices {
   static constexpr int k_wide_tile = 4;           // the same of wide weights
   static constexpr int k_wide_groups = 1;         // of rows that share these, of few tokens
   static constexpr int k_direct_tokens = 16;      // up to so many, matmul reads the packed form
+  static constexpr int k_direct_costly = 10;      // the same where that is costly (see is_costly)
   static constexpr int k_prefetch_bytes = 2048;   // how far ahead of its use a line is asked for
   static constexpr int k_prefetch_far_bytes = 0;  // the same into the second cache; 0: it is not
   using f32 = __m256;

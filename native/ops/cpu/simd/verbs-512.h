@@ -10,6 +10,7 @@ struct Verbs512 {
   static constexpr int k_wide_tile = 8;       // the same of wide weights
   static constexpr int k_wide_groups = 2;     // of rows that share these, of few tokens
   static constexpr int k_direct_tokens = 32;  // up to so many, matmul reads the packed form
+  static constexpr int k_direct_costly = 32;  // the same where that is costly (see is_costly)
   // Whether a product of few tokens asks for every line of its weights. Q8_0, one token, on Zen 4:
   // 24 to 27 GB/s without, 17 with.
   static constexpr bool k_prefetches_all = false;
