@@ -31,8 +31,8 @@ int KvCache::match(PageTable& table, const PageText& text, int max_pages) {
   return static_cast<int>(table.nodes.size() - before);
 }
 
-KvCache::Likeness KvCache::likest(const PageTable& table, const PageText& text, int n) {
-  const auto [node, n_tokens] = index_.likest(key_of(table, text, page_tokens_), n);
+KvCache::Likeness KvCache::most_alike(const PageTable& table, const PageText& text, int n) {
+  const auto [node, n_tokens] = index_.most_alike(key_of(table, text, page_tokens_), n);
   if (node == PrefixIndex::k_no_node) return {};
   index_.lock(node);
   index_.unlock(node);  // was used

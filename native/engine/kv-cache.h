@@ -40,7 +40,7 @@ class KvCache {
     PageId page = -1;
     int n_tokens = 0;
   };
-  Likeness likest(const PageTable& table, const PageText& text, int n);
+  Likeness most_alike(const PageTable& table, const PageText& text, int n);
   // Makes the table n_pages long, evicting cached pages if need be; all or nothing.
   bool grow(PageTable& table, int n_pages);
   // Enters the first n_full pages, now completely written, into the index. A page that the index

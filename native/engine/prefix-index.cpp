@@ -46,7 +46,7 @@ int PrefixIndex::find(const PageKey& key) const {
   return found->second;
 }
 
-PrefixIndex::Likeness PrefixIndex::likest(const PageKey& key, int n) const {
+PrefixIndex::Likeness PrefixIndex::most_alike(const PageKey& key, int n) const {
   const bool is_top = key.parent == k_no_node;
   Likeness best;
   int node = is_top ? first_ : at(key.parent).first_child;

@@ -48,7 +48,7 @@ class PrefixIndex {
   int find(const PageKey& key) const;  // a node, or k_no_node
   // The page after key.parent that begins with most of the first n of key.tokens; its hash is not
   // read.
-  Likeness likest(const PageKey& key, int n) const;
+  Likeness most_alike(const PageKey& key, int n) const;
   // A new node, unlocked, for a key that find does not know; k_no_node if another page has its
   // hash.
   int insert(const PageKey& key, PageId page);

@@ -161,7 +161,7 @@ void Scheduler::schedule_prefills(double now_ms, Budget& budget) {
 // Schedules as many rows as the budget and the pages allow, none if that is none. Positions that
 // another page has already are copied from there, but for the last one: its logits are needed.
 void Scheduler::schedule_chunk(Sequence& sequence, Budget& budget) {
-  const KvCache::Likeness known = likest(sequence);
+  const KvCache::Likeness known = most_alike(sequence);
   const int first = sequence.n_computed + known.n_tokens;
   const int left = sequence.n_tokens() - first;
   int rows = std::min(left, budget.rows);
@@ -235,14 +235,14 @@ int Scheduler::match(Sequence& sequence) {
 
 // The page that begins with most of what this sequence is about to compute, cached or being filled
 // by a running sequence. It may be given to somebody else before the step runs: copies come first.
-KvCache::Likeness Scheduler::likest(const Sequence& sequence) {
+KvCache::Likeness Scheduler::most_alike(const Sequence& sequence) {
   const PageTable& table = sequence.table;
   const size_t page = table.nodes.size();
   const int first = static_cast<int>(page) * cache_.page_tokens();
   const int n = std::min(cache_.page_tokens(), sequence.n_tokens() - 1 - first);
   const bool is_at_page = sequence.n_computed == first && table.pages.size() == page;
   if (sequence.is_score() || !is_at_page || n <= 0) return {};
-  KvCache::Likeness best = cache_.likest(table, sequence.page_text(), n);
+  KvCache::Likeness best = cache_.most_alike(table, sequence.page_text(), n);
   for (const Sequence* other : running_) {
     if (other->table.nodes.size() != page || other->table.pages.size() <= page) continue;
     const bool is_twin = page == 0 ? other->scope == sequence.scope

@@ -6,7 +6,7 @@ type Key = [parent: number, hash: number, tokens: Int32Array, scope: string]
 interface PrefixIndex {
   find(...key: Key): number
   insert(...keyAndPage: [...Key, page: number]): number
-  likest(...keyAndCount: [...Key, n: number]): Int32Array // node, equal tokens
+  mostAlike(...keyAndCount: [...Key, n: number]): Int32Array // node, equal tokens
   lock(node: number): void
   unlock(node: number): void
   evict(): number
@@ -44,7 +44,7 @@ test('a second page with a hash that is taken is not entered', () => {
 
 describe('the page that begins most alike', () => {
   const alike = (index: PrefixIndex, parent: number, tokens: Int32Array, scope = '', n = 4) => [
-    ...index.likest(parent, 0, tokens, scope, n),
+    ...index.mostAlike(parent, 0, tokens, scope, n),
   ]
 
   test('is one of the same parent', () => {

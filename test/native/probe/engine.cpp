@@ -69,8 +69,8 @@ Napi::Value prefix_index(const Info& info) {
   method(object, "insert", [index](const Info& call) {
     return Napi::Number::New(call.Env(), index->insert(KeyArgs(call).key, int_at(call, 4)));
   });
-  method(object, "likest", [index](const Info& call) {
-    const auto [node, n_tokens] = index->likest(KeyArgs(call).key, int_at(call, 4));
+  method(object, "mostAlike", [index](const Info& call) {
+    const auto [node, n_tokens] = index->most_alike(KeyArgs(call).key, int_at(call, 4));
     return to_int32(call.Env(), {node, n_tokens});
   });
   method(object, "lock", [index](const Info& call) { index->lock(int_at(call, 0)); });
