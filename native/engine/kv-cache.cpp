@@ -31,12 +31,8 @@ int KvCache::match(PageTable& table, const PageText& text, int max_pages) {
   return static_cast<int>(table.nodes.size() - before);
 }
 
-KvCache::Likeness KvCache::most_alike(const PageTable& table, const PageText& text, int n) {
-  const auto [node, n_tokens] = index_.most_alike(key_of(table, text, page_tokens_), n);
-  if (node == PrefixIndex::k_no_node) return {};
-  index_.lock(node);
-  index_.unlock(node);  // was used
-  return {index_.page(node), n_tokens};
+Likeness KvCache::most_alike(const PageTable& table, const PageText& text, int n) {
+  return index_.most_alike(key_of(table, text, page_tokens_), n);
 }
 
 bool KvCache::grow(PageTable& table, int n_pages) {
@@ -70,6 +66,24 @@ void KvCache::publish(PageTable& table, const PageText& text, int n_full) {
     index_.lock(node);
     table.nodes.push_back(node);
   }
+}
+
+void KvCache::publish_end(PageTable& table, const PageText& text, int n_tokens) {
+  const size_t n_full = table.nodes.size(), first = n_full * static_cast<size_t>(page_tokens_);
+  const int n = n_tokens - static_cast<int>(first);
+  if (n <= 0 || n >= page_tokens_ || table.pages.size() != n_full + 1) return;
+  PageKey key = key_of(table, text, page_tokens_);
+  if (index_.most_alike(key, n).n_tokens == n) return;
+  std::vector<int32_t> tokens(text.tokens + first, text.tokens + first + n);
+  tokens.resize(static_cast<size_t>(page_tokens_), -1);  // no token, so no page is like it there
+  key.tokens = tokens.data();
+  key.hash = chain_hash(n_full == 0 ? scope_hash(text.scope) : text.chain[n_full - 1],
+                        key.tokens, page_tokens_);
+  const int node = index_.insert(key, table.pages.back());
+  if (node == PrefixIndex::k_no_node) return;
+  pool_.share(table.pages.back());
+  index_.lock(node);
+  table.nodes.push_back(node);
 }
 
 void KvCache::release(PageTable& table) {

@@ -34,18 +34,16 @@ class KvCache {
   // Appends pages that the index already knows, as long as at most max_pages are in the table.
   // Only for tables whose pages are all in the index. Returns the number appended.
   int match(PageTable& table, const PageText& text, int max_pages);
-  // The page that begins with most of the first n tokens of the table's next one, all of whose
-  // pages are in the index; -1 and 0 tokens where none does.
-  struct Likeness {
-    PageId page = -1;
-    int n_tokens = 0;
-  };
+  // The page that begins with most of the first n tokens of the table's next one; for tables whose
+  // pages are all in the index.
   Likeness most_alike(const PageTable& table, const PageText& text, int n);
   // Makes the table n_pages long, evicting cached pages if need be; all or nothing.
   bool grow(PageTable& table, int n_pages);
   // Enters the first n_full pages, now completely written, into the index. A page that the index
   // has already is given back and the known one used instead: both hold the same bits.
   void publish(PageTable& table, const PageText& text, int n_full);
+  // Enters the last page of n tokens in all where it is not full: to copy from, not to share.
+  void publish_end(PageTable& table, const PageText& text, int n_tokens);
   void release(PageTable& table);
   // Pages that nobody else uses, which release would make free or cached.
   int exclusive(const PageTable& table) const;

@@ -46,16 +46,21 @@ int PrefixIndex::find(const PageKey& key) const {
   return found->second;
 }
 
-PrefixIndex::Likeness PrefixIndex::most_alike(const PageKey& key, int n) const {
+Likeness PrefixIndex::most_alike(const PageKey& key, int n) {
   const bool is_top = key.parent == k_no_node;
   Likeness best;
-  int node = is_top ? first_ : at(key.parent).first_child;
+  int found = k_no_node, node = first_child(key.parent);
   for (int looks = 0; node != k_no_node && looks < k_most_looks; ++looks, node = at(node).older) {
     if (is_top && at(node).scope != key.scope) continue;
     const int32_t* end = std::mismatch(key.tokens, key.tokens + n, tokens(node)).first;
     const int n_equal = static_cast<int>(end - key.tokens);
-    if (n_equal > best.n_tokens) best = {node, n_equal};
+    if (n_equal <= best.n_tokens) continue;
+    best = {at(node).page, n_equal};
+    found = node;
   }
+  if (found == k_no_node) return best;
+  lock(found);
+  unlock(found);
   return best;
 }
 
@@ -73,8 +78,6 @@ int PrefixIndex::insert(const PageKey& key, PageId page) {
   node.parent = key.parent;
   node.hash = key.hash;
   node.page = page;
-  node.locks = 0;
-  node.first_child = k_no_node;
   node.newer = k_no_node;
   node.last_used = ++clock_;
   if (key.parent == k_no_node) node.scope = key.scope;
@@ -121,18 +124,15 @@ PageId PrefixIndex::evict() {
   const int slot = idle_.begin()->second;
   idle_.erase(idle_.begin());
   Node& node = at(slot);
-  const PageId page = node.page;
-  const int parent = node.parent;
   by_hash_.erase(node.hash);
-  node.page = -1;
   node.scope.clear();
   unused_.push_back(slot);
   --size_;
   --unlocked_;
   if (node.older != k_no_node) at(node.older).newer = node.newer;
-  (node.newer != k_no_node ? at(node.newer).older : first_child(parent)) = node.older;
-  if (parent != k_no_node) rest(parent);
-  return page;
+  (node.newer != k_no_node ? at(node.newer).older : first_child(node.parent)) = node.older;
+  if (node.parent != k_no_node) rest(node.parent);
+  return std::exchange(node.page, -1);
 }
 
 std::vector<int> PrefixIndex::nodes() const {

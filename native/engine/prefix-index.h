@@ -32,23 +32,24 @@ struct PageKey {
   std::string_view scope;
 };
 
+// A page that begins with so many of the tokens that were asked for; -1 and 0 where none does.
+struct Likeness {
+  PageId page = -1;
+  int n_tokens = 0;
+};
+
 class PrefixIndex {
  public:
   static constexpr int k_no_node = -1;
   // Of the pages that follow one, so many are looked at for one that begins alike: the newest.
   static constexpr int k_most_looks = 64;
 
-  struct Likeness {
-    int node = k_no_node;
-    int n_tokens = 0;  // equal ones that both begin with
-  };
-
   explicit PrefixIndex(int page_tokens);
 
   int find(const PageKey& key) const;  // a node, or k_no_node
-  // The page after key.parent that begins with most of the first n of key.tokens; its hash is not
-  // read.
-  Likeness most_alike(const PageKey& key, int n) const;
+  // The page after key.parent that begins with most of the first n of key.tokens, now used; the
+  // key's hash is not read.
+  Likeness most_alike(const PageKey& key, int n);
   // A new node, unlocked, for a key that find does not know; k_no_node if another page has its
   // hash.
   int insert(const PageKey& key, PageId page);

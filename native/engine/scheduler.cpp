@@ -161,7 +161,7 @@ void Scheduler::schedule_prefills(double now_ms, Budget& budget) {
 // Schedules as many rows as the budget and the pages allow, none if that is none. Positions that
 // another page has already are copied from there, but for the last one: its logits are needed.
 void Scheduler::schedule_chunk(Sequence& sequence, Budget& budget) {
-  const KvCache::Likeness known = most_alike(sequence);
+  const Likeness known = most_alike(sequence);
   const int first = sequence.n_computed + known.n_tokens;
   const int left = sequence.n_tokens() - first;
   int rows = std::min(left, budget.rows);
@@ -176,8 +176,7 @@ void Scheduler::schedule_chunk(Sequence& sequence, Budget& budget) {
   rows = std::min(rows, std::max(room, 1));
   if (!reserve(sequence, known.n_tokens + rows)) return;  // waits for those that decode
   if (known.n_tokens > 0) {
-    const size_t page = static_cast<size_t>(sequence.n_computed / cache_.page_tokens());
-    batch_.copies.push_back({known.page, sequence.table.pages[page]});
+    batch_.copies.push_back({known.page, sequence.table.pages[sequence.table.nodes.size()]});
     if (!sequence.is_preempted) sequence.cached_tokens += known.n_tokens;
     sequence.n_computed = first;
   }
@@ -235,14 +234,14 @@ int Scheduler::match(Sequence& sequence) {
 
 // The page that begins with most of what this sequence is about to compute, cached or being filled
 // by a running sequence. It may be given to somebody else before the step runs: copies come first.
-KvCache::Likeness Scheduler::most_alike(const Sequence& sequence) {
+Likeness Scheduler::most_alike(const Sequence& sequence) {
   const PageTable& table = sequence.table;
   const size_t page = table.nodes.size();
   const int first = static_cast<int>(page) * cache_.page_tokens();
   const int n = std::min(cache_.page_tokens(), sequence.n_tokens() - 1 - first);
   const bool is_at_page = sequence.n_computed == first && table.pages.size() == page;
   if (sequence.is_score() || !is_at_page || n <= 0) return {};
-  KvCache::Likeness best = cache_.most_alike(table, sequence.page_text(), n);
+  Likeness best = cache_.most_alike(table, sequence.page_text(), n);
   for (const Sequence* other : running_) {
     if (other->table.nodes.size() != page || other->table.pages.size() <= page) continue;
     const bool is_twin = page == 0 ? other->scope == sequence.scope
@@ -362,6 +361,7 @@ void Scheduler::settle(Sequence& sequence, double now_ms, EventBatch& events) {
 void Scheduler::finish(Sequence& sequence, FinishReason reason, double now_ms, EventBatch& events) {
   ++(reason == FinishReason::abort ? counts_.aborted : counts_.finished);
   deliver_end(sequence, reason, now_ms, events);
+  cache_.publish_end(sequence.table, sequence.page_text(), sequence.n_computed);
   remove(sequence);
 }
 

@@ -64,7 +64,7 @@ class Scheduler {
   Sequence* choose_victim(const Sequence& requester) const;
   void preempt(Sequence& victim);
   int match(Sequence& sequence);
-  KvCache::Likeness most_alike(const Sequence& sequence);
+  Likeness most_alike(const Sequence& sequence);
   bool waits_for_twin(const Sequence& sequence) const;
   int pages_for(int n_tokens) const;
   int missing_pages(const Sequence& sequence) const;

@@ -7,6 +7,8 @@ interface KvCache {
   match(table: number, tokens: Int32Array, scope: string, maxPages: number): number
   grow(table: number, nPages: number): boolean
   publish(table: number, tokens: Int32Array, scope: string, nFull: number): void
+  publishEnd(table: number, tokens: Int32Array, scope: string, nTokens: number): void
+  mostAlike(table: number, tokens: Int32Array, scope: string, n: number): Int32Array // page, tokens
   release(table: number): void
   pages(table: number): Int32Array
   counts(): Int32Array // free, cached, held, total, evictions
@@ -45,6 +47,36 @@ test('full pages of a released sequence stay cached and its last, partial one be
   expect([...cache.counts().slice(0, 4)]).toEqual([6, 2, 0, 8])
 })
 
+test('a last page that is not full stays to be copied from, but is never shared', () => {
+  const cache = kvCache(8, 4)
+  const first = cache.open()
+  const tokens = text(1, 2, 3, 4, 5, 6, 7)
+  cache.grow(first, 2)
+  cache.publish(first, tokens, '', 1)
+  const last = cache.pages(first)[1]
+  cache.publishEnd(first, tokens, '', 7)
+  cache.release(first)
+  expect([...cache.counts().slice(0, 4)]).toEqual([6, 2, 0, 8])
+  const second = cache.open()
+  const longer = text(1, 2, 3, 4, 5, 6, 7, 8, 9)
+  expect(cache.match(second, longer, '', 2)).toBe(1)
+  expect([...cache.mostAlike(second, longer, '', 4)]).toEqual([last, 3])
+  expect([...cache.mostAlike(second, text(1, 2, 3, 4, 5, 9, 9, 9), '', 4)]).toEqual([last, 1])
+  expect(cache.check()).toBe('')
+})
+
+test('a last page that begins like a known one is not kept', () => {
+  const cache = kvCache(8, 4)
+  for (const tokens of [text(1, 2, 3, 4), text(1, 2, 3), text(1, 2, 3, 9), text(1, 2, 8)]) {
+    const table = cache.open()
+    cache.grow(table, 1)
+    cache.publish(table, tokens, '', Math.floor(tokens.length / 4))
+    cache.publishEnd(table, tokens, '', tokens.length)
+    cache.release(table)
+  }
+  expect([...cache.counts().slice(0, 4)]).toEqual([5, 3, 0, 8]) // all but the second
+})
+
 test('a page computed twice is given back and the known one used', () => {
   const cache = kvCache(8, pageTokens)
   const first = fill(cache, text(1, 2, 3, 4))
@@ -72,7 +104,7 @@ test('growing takes cached pages, least recently used first, and never held ones
 
 test('free + cached + held == total, and every page has its holders, after any operations', () => {
   const operation = fc.record({
-    kind: fc.constantFrom('open', 'match', 'grow', 'publish', 'release'),
+    kind: fc.constantFrom('open', 'match', 'grow', 'publish', 'release', 'end'),
     pick: fc.nat(1000),
     prompt: fc.array(fc.nat(1), { minLength: 1, maxLength: 12 }),
     scope: fc.constantFrom('', 's'),
@@ -104,7 +136,9 @@ test('free + cached + held == total, and every page has its holders, after any o
               one.published = Math.min(nFull, cache.pages(one.table).length)
               cache.publish(one.table, one.tokens, one.scope, one.published)
             }
-            if (kind === 'release') {
+            if (kind === 'end')
+              cache.publishEnd(one.table, one.tokens, one.scope, one.tokens.length)
+            if (kind === 'release' || kind === 'end') {
               cache.release(one.table)
               live.splice(live.indexOf(one), 1)
             }

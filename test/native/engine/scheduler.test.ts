@@ -122,6 +122,21 @@ describe('the prefix cache', () => {
     expect(target.counters().copies).toBe(2)
   })
 
+  test('computes of a conversation only what is new', () => {
+    const target = scheduler({ stepTokens: 64, pages: 64 })
+    target.add(1, { prompt: prompt(10), maxTokens: 5 }, 0)
+    runOut(target)
+    const answer = fakeAnswer(prompt(10), 0, 5, vocabSize) // the last one was drawn, not computed
+    const next = Int32Array.of(...prompt(10), ...answer, 9, 9, 9)
+    target.add(2, { prompt: next, maxTokens: 5 }, 0)
+    expect(target.schedule(0).map((span) => [...span])).toEqual([[2, 14, 4]])
+    target.commit(0)
+    const received = runOut(target)
+    const expected = [...fakeAnswer(next, 0, 5, vocabSize)]
+    expect(received.get(2)?.tokens.slice(-4)).toEqual(expected.slice(-4))
+    expect(endOf(received, 2).cachedTokens).toBe(14)
+  })
+
   test('copies from the page that a running sequence is filling', () => {
     const target = scheduler({ stepTokens: 64, pages: 64 })
     target.add(1, { prompt: prompt(7), maxTokens: 20 }, 0)

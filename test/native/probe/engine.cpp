@@ -70,8 +70,8 @@ Napi::Value prefix_index(const Info& info) {
     return Napi::Number::New(call.Env(), index->insert(KeyArgs(call).key, int_at(call, 4)));
   });
   method(object, "mostAlike", [index](const Info& call) {
-    const auto [node, n_tokens] = index->most_alike(KeyArgs(call).key, int_at(call, 4));
-    return to_int32(call.Env(), {node, n_tokens});
+    const auto [page, n_tokens] = index->most_alike(KeyArgs(call).key, int_at(call, 4));
+    return to_int32(call.Env(), {page, n_tokens});
   });
   method(object, "lock", [index](const Info& call) { index->lock(int_at(call, 0)); });
   method(object, "unlock", [index](const Info& call) { index->unlock(int_at(call, 0)); });
@@ -131,6 +131,16 @@ Napi::Value kv_cache(const Info& info) {
   method(object, "publish", [probe](const Info& call) {
     const auto text = probe->text_of(call);
     probe->cache.publish(probe->tables[int_at(call, 0)], text.text(), int_at(call, 3));
+  });
+  method(object, "publishEnd", [probe](const Info& call) {
+    const auto text = probe->text_of(call);
+    probe->cache.publish_end(probe->tables[int_at(call, 0)], text.text(), int_at(call, 3));
+  });
+  method(object, "mostAlike", [probe](const Info& call) {
+    const auto text = probe->text_of(call);
+    const auto [page, n_tokens] =
+        probe->cache.most_alike(probe->tables[int_at(call, 0)], text.text(), int_at(call, 3));
+    return to_int32(call.Env(), {page, n_tokens});
   });
   method(object, "release", [probe](const Info& call) {
     probe->cache.release(probe->tables[int_at(call, 0)]);
