@@ -72,7 +72,7 @@ describe('the page that begins most alike', () => {
     for (const gone of [0, 1, 2]) {
       const index = prefixIndex(1)
       const nodes = [0, 1, 2].map((i) => index.insert(none, 20 + i, page(i), '', 30 + i))
-      nodes.forEach((node, i) => i !== gone && index.lock(node))
+      for (const [i, node] of nodes.entries()) if (i !== gone) index.lock(node)
       expect(index.evict()).toBe(30 + gone)
       const found = [0, 1, 2].map((i) => alike(index, none, page(i), '', 1)[0])
       expect(found).toEqual([0, 1, 2].map((i) => (i === gone ? none : 30 + i)))
