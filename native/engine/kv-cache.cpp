@@ -77,8 +77,8 @@ void KvCache::publish_end(PageTable& table, const PageText& text, int n_tokens) 
   std::vector<int32_t> tokens(text.tokens + first, text.tokens + first + n);
   tokens.resize(static_cast<size_t>(page_tokens_), -1);  // no token, so no page is like it there
   key.tokens = tokens.data();
-  key.hash = chain_hash(n_full == 0 ? scope_hash(text.scope) : text.chain[n_full - 1],
-                        key.tokens, page_tokens_);
+  key.hash = chain_hash(n_full == 0 ? scope_hash(text.scope) : text.chain[n_full - 1], key.tokens,
+                        page_tokens_);
   const int node = index_.insert(key, table.pages.back());
   if (node == PrefixIndex::k_no_node) return;
   pool_.share(table.pages.back());
