@@ -72,14 +72,14 @@ export const matching = (cases: readonly Case[], filter: readonly string[]): Cas
     ),
   )
 
-// Prompts no longer than these tokens leave an engine's memory much as it was.
-const longestShared = 512
+// A longer prompt is measured alone: room for it would be opened for the short ones, too.
+const longestTogether = 512
 
-// What a case of one stream needs of the process that it is measured in; others have their own.
+// Names the process that measures a case: the same for those that may share it.
 const processOf = (row: Case): string => {
   const { kind, shape, type, threads, drivers, rounds, repetitions } = row
   const alone =
-    !['decode', 'prefill'].includes(kind) || row.busy || row.promptTokens > longestShared
+    !['decode', 'prefill'].includes(kind) || row.busy || row.promptTokens > longestTogether
   return alone ? row.name : [shape, type, threads, drivers, rounds, repetitions].join()
 }
 

@@ -1,5 +1,5 @@
-// Runs cases on engines, in turn, and writes what it measured. Each engine gets a fresh process in each
-// round, in which it measures the cases of one stream and one file one after the other.
+// Runs cases on engines, in turn, and writes what it measured. Each engine gets a fresh process in
+// each round; cases of one stream on one file share it.
 //   npm run bench [-- words...] [--quick] [--check] [--drivers a,b] [--out file] [--add]
 //     [--rounds n] [--repetitions n] [--wait seconds]
 // Words choose cases (kind, shape, type, engine); all have to fit, a,b is either. --check compares

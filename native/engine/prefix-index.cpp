@@ -78,7 +78,7 @@ int PrefixIndex::insert(const PageKey& key, PageId page) {
   node.parent = key.parent;
   node.hash = key.hash;
   node.page = page;
-  node.newer = k_no_node;
+  node.newer = k_no_node;  // an evicted node left neither locks nor children
   node.last_used = ++clock_;
   if (key.parent == k_no_node) node.scope = key.scope;
   std::copy(key.tokens, key.tokens + page_tokens_,

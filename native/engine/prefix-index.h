@@ -1,5 +1,5 @@
 #pragma once
-// Full pages found by what they hold: a tree whose edges are the tokens of one page. A node is
+// Pages found by what they hold: a tree whose edges are the tokens of one page. A node is
 // looked up by the chained hash of everything before it and then compared: its parent, its tokens
 // and (at the top) its scope, so that a hit is never a matter of luck. Invariant: a locked node's
 // ancestors are locked; only unlocked leaves are evicted, the one unlocked longest ago first.
@@ -47,8 +47,8 @@ class PrefixIndex {
   explicit PrefixIndex(int page_tokens);
 
   int find(const PageKey& key) const;  // a node, or k_no_node
-  // The page after key.parent that begins with most of the first n of key.tokens, now used; the
-  // key's hash is not read.
+  // The page after key.parent that begins with most of the first n of key.tokens; counts as a use.
+  // The key's hash is not read.
   Likeness most_alike(const PageKey& key, int n);
   // A new node, unlocked, for a key that find does not know; k_no_node if another page has its
   // hash.

@@ -1,9 +1,7 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { addChunk, events, serverOf } from '../../bench/drivers/llama-server.js'
 import type { Tools } from '../../bench/drivers/llama-tools.js'
+import { standIn } from './stand-in.js'
 
 const tools: Tools = {
   variable: 'MILLRACE_BENCH_TEST_SERVER',
@@ -47,17 +45,7 @@ const openOptions = {
 const request = (n: number) => ({ prompt: new Int32Array(n), tokens: 3, awaited: false })
 
 describe.skipIf(process.platform === 'win32')('a server as a driver', () => {
-  let folder: string
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'millrace-server-'))
-    writeFileSync(join(folder, 'llama-server'), program)
-    chmodSync(join(folder, 'llama-server'), 0o755)
-    process.env[tools.variable] = folder
-  })
-  afterAll(() => {
-    delete process.env[tools.variable]
-    rmSync(folder, { recursive: true })
-  })
+  standIn(tools, 'llama-server', program)
 
   it('streams from it, one request per client', async () => {
     const runtime = await serverOf(tools).open(openOptions)

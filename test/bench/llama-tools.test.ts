@@ -1,9 +1,7 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { driverOf, parseBatched, parseBench, type Tools } from '../../bench/drivers/llama-tools.js'
 import { decodeCase } from './sample-results.js'
+import { standIn } from './stand-in.js'
 
 const job = {
   rows: [decodeCase],
@@ -64,23 +62,12 @@ describe('programs as drivers', () => {
   })
 })
 
-describe('a sitting of such a program', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'millrace-tools-'))
+describe.skipIf(process.platform === 'win32')('a sitting of such a program', () => {
+  standIn(tools, 'llama-bench', program)
   const row = (kind: 'decode' | 'prefill', promptTokens: number) => ({
     ...decodeCase,
     kind,
     promptTokens,
-  })
-
-  beforeAll(() => {
-    writeFileSync(join(folder, 'llama-bench'), program)
-    chmodSync(join(folder, 'llama-bench'), 0o755)
-    process.env[tools.variable] = folder
-  })
-
-  afterAll(() => {
-    delete process.env[tools.variable]
-    rmSync(folder, { recursive: true })
   })
 
   it('gives each case its own sample', async () => {

@@ -132,8 +132,7 @@ describe('the prefix cache', () => {
     expect(target.schedule(0).map((span) => [...span])).toEqual([[2, 14, 4]])
     target.commit(0)
     const received = runOut(target)
-    const expected = [...fakeAnswer(next, 0, 5, vocabSize)]
-    expect(received.get(2)?.tokens.slice(-4)).toEqual(expected.slice(-4))
+    expect(received.get(2)?.tokens).toEqual([...fakeAnswer(next, 0, 5, vocabSize)])
     expect(endOf(received, 2).cachedTokens).toBe(14)
   })
 
@@ -152,8 +151,7 @@ describe('the prefix cache', () => {
     target.commit(0)
     const answers = runOut(target)
     for (const id of [2, 3]) {
-      const tokens = answers.get(id)?.tokens
-      expect(tokens?.slice(-4)).toEqual([...fakeAnswer(prompt(7), id, 5, vocabSize)].slice(-4))
+      expect(answers.get(id)?.tokens).toEqual([...fakeAnswer(prompt(7), id, 5, vocabSize)])
     }
   })
 
