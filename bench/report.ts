@@ -14,7 +14,7 @@ const resultsFolder = fileURLToPath(new URL('results', import.meta.url))
 
 const short = (value: number): string => {
   if (!Number.isFinite(value)) return '-'
-  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3).replace(/\.?0+$/, '')
+  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)))
 }
 
 const spreadText = ({ median, min, max }: Spread): string =>

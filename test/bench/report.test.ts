@@ -12,6 +12,11 @@ describe('report', () => {
     expect(text).toContain('**100** (100..100) | **50** (50..50) | 2.00 | 20 GB/s, 50 % of read')
   })
 
+  it('rounds to three digits and drops zeros behind the point alone', () => {
+    const text = report(resultsOf(decodeRow([99.96, 99.96], [20.04, 20.04])))
+    expect(text).toContain('**100** (100..100) | **20** (20..20)')
+  })
+
   it('gives each peer a column and compares with the best', () => {
     const row = summarize({ ...decodeCase, drivers: ['millrace', 'peer', 'other'] }, [
       run('millrace', [10]),
