@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { Limits } from './machine.js'
-import type { DriverResult, Results, Row } from './results.js'
+import type { DriverResult, PartLimits, Results, Row } from './results.js'
 import type { Spread } from './statistics.js'
 
 const resultsFolder = fileURLToPath(new URL('results', import.meta.url))
@@ -22,7 +22,7 @@ const spreadText = ({ median, min, max }: Spread): string =>
 
 /** The better of the limits measured before and after, per number of threads. */
 export const limitOf = (
-  limits: Results['limits'],
+  limits: PartLimits,
   names: readonly (keyof Limits)[],
   threads: number,
 ): number => {
@@ -37,7 +37,7 @@ const wideLimits = ['int16_vnni', 'int16_avx2'] as const
 const floatLimits = ['f32_avx512', 'f32_avx2'] as const
 
 /** The most that the machine can do for products of a type, by its instructions. */
-const peakOf = (type: string, limits: Results['limits'], threads: number): [number, string] => {
+const peakOf = (type: string, limits: PartLimits, threads: number): [number, string] => {
   const wide = ['F16', 'BF16'].includes(type) ? limitOf(limits, wideLimits, threads) : 0
   if (wide > 0) return [wide, 'int16 peak']
   return ['F32', 'F16', 'BF16'].includes(type)
@@ -51,7 +51,7 @@ const share = (value: number, unit: string, limit: number, of: string): string =
     : `${short(value)} ${unit}`
 
 /** What the first driver's number is of the machine's limits; empty where it has no denominator. */
-export const denominator = (row: Row, limits: Results['limits']): string => {
+export const denominator = (row: Row, limits: PartLimits): string => {
   const [ours] = row.drivers
   const { kind, threads } = row.case
   if (!ours || !row.work) return ''
@@ -95,7 +95,7 @@ const peerValue = (row: Row, peer: string): string => {
     : `failed: ${why.replaceAll('|', '/').slice(0, longestReason)}`
 }
 
-const mainTable = (rows: readonly Row[], limits: Results['limits']): string => {
+const mainTable = (rows: readonly Row[], limits: PartLimits): string => {
   const peers = rows[0]?.case.drivers.slice(1) ?? []
   return table(
     ['case', 'unit', 'millrace', ...peers, 'times better', 'millrace, of this machine'],
@@ -105,7 +105,7 @@ const mainTable = (rows: readonly Row[], limits: Results['limits']): string => {
       row.skipped ? `not run: ${row.skipped}` : value(row.drivers[0]),
       ...peers.map((peer) => peerValue(row, peer)),
       ratio(row),
-      denominator(row, limits) || '-',
+      denominator(row, row.limits ?? limits) || '-',
     ]),
   )
 }
@@ -134,6 +134,15 @@ const limitsLine = (name: string, limits: Limits | undefined): string => {
     `int8 multiply-add pairs ${list(int8_avx2)}, ` +
     `VNNI ${list(int8_vnni ?? int8_avx_vnni)}, AMX ${list(int8_amx)} GOP/s.`
   )
+}
+
+// One paragraph for each part of the series, in the order of the rows.
+const limitsParts = ({ limits, rows }: Results): string[] => {
+  const parts = [...rows.map((row) => row.limits ?? limits), limits].map(({ before, after }) => [
+    limitsLine('before', before),
+    limitsLine('after', after),
+  ])
+  return [...new Set(parts.map((lines) => lines.filter(Boolean).join('\n')))]
 }
 
 // A busy neighbour of ours is no other program.
@@ -165,9 +174,7 @@ export const report = (results: Results): string => {
       `${machine.node}. ${versions(rows)}. Median (lowest..highest); engines in turn, a fresh ` +
       `process in each round; other programs used at most ${busiest(rows).toFixed(2)} CPUs.`,
     ...groups(rows).map((group) => mainTable(group, limits)),
-    [limitsLine('before', limits.before), limitsLine('after', limits.after)]
-      .filter(Boolean)
-      .join('\n'),
+    ...limitsParts(results),
   ]
   return `${parts.filter(Boolean).join('\n\n')}\n`
 }

@@ -39,13 +39,22 @@ export interface Row {
   skipped?: string
   /** Why a peer gave no more figures, by driver. */
   failed?: Record<string, string>
+  /** Those of the row's part of a series that was measured in parts; else the results' own. */
+  limits?: PartLimits
+}
+
+/** What the machine could do before and after its rows were measured. */
+export interface PartLimits {
+  before?: Limits
+  after?: Limits
 }
 
 export interface Results {
   date: string
   commit: string
   machine: Machine
-  limits: { before?: Limits; after?: Limits }
+  /** Of the last part. */
+  limits: PartLimits
   rows: Row[]
 }
 

@@ -4,8 +4,8 @@
 //     [--rounds n] [--repetitions n] [--wait seconds]
 // Words choose cases (kind, shape, type, engine); all have to fit, a,b is either. --check compares
 // with the committed results of the same kind of machine, or with --against <file>, and fails on a
-// loss. --add keeps the rows that the file has of the same commit: a series in parts, with the limits
-// of the last. --rounds: processes of each engine, in turn; --repetitions: measurements in each (one
+// loss. --add keeps the rows that the file has of the same commit, with their limits: a series in
+// parts. --rounds: processes of each engine, in turn; --repetitions: measurements in each (one
 // in many rounds, where the machine's bandwidth moves from minute to minute), but for what a process
 // does once: opening a model, a peer's batch. --wait: how long for a quiet machine before each.
 // $MILLRACE_BENCH_LLAMA_CPP and $MILLRACE_BENCH_IK_LLAMA_CPP name the folders of those peers'
@@ -224,11 +224,12 @@ const check = (results: Results, before: Results | undefined): void => {
   else console.log('check: no loss')
 }
 
-// The rows of an earlier part of the series.
+// The rows of the earlier parts of the series.
 const rowsOf = (file: string, of: string): Row[] => {
   if (!existsSync(file)) return []
   const earlier: Results = JSON.parse(readFileSync(file, 'utf8'))
-  if (earlier.commit === of) return earlier.rows
+  if (earlier.commit === of)
+    return earlier.rows.map((row) => ({ ...row, limits: row.limits ?? earlier.limits }))
   throw new Error(`Expected results of commit ${of} in ${file} but found ${earlier.commit}`)
 }
 

@@ -55,6 +55,19 @@ describe('report', () => {
     expect(denominator(row, { before: wide })).toBe('100 GOP/s, 13 % of int16 peak')
   })
 
+  it('divides each row of a series in parts by the limits of its part, and lists them all', () => {
+    const slow = { before: { read: [10, 25] } }
+    const first = { ...decodeRow([100], [50]), work, limits: slow }
+    const text = report(resultsOf(first, { ...decodeRow([100], [50]), work }))
+    expect(text).toContain('20 GB/s, 80 % of read bandwidth')
+    expect(text).toContain('20 GB/s, 50 % of read bandwidth')
+    expect(text.match(/read \d+ \/ \d+ GB/g)).toEqual([
+      'read 10 / 25 GB',
+      'read 20 / 40 GB',
+      'read 18 / 30 GB',
+    ])
+  })
+
   it('gives no share where the limits were not measured', () => {
     expect(denominator({ ...decodeRow([100], []), work }, {})).toBe('20 GB/s')
   })
