@@ -10,13 +10,7 @@
 
 namespace millrace {
 
-struct Iq4Nl {
-  static constexpr int k_values = 32;
-  static constexpr int k_sub = 32;
-  static constexpr int k_levels = 16;
-  static constexpr int k_zero = 0;
-  static constexpr bool k_offset = false;
-  static constexpr bool k_table = true;
+struct Iq4Nl : Coded<CodeShape{.values = 32, .sub = 32, .levels = 16, .has_table = true}> {
   static constexpr int level(int code) {
     constexpr int8_t k_iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                          1,    13,   25,  38,  53,  69,  89,  113};
@@ -28,17 +22,13 @@ struct Iq4Nl {
 };
 
 constexpr void split(const Iq4Nl& block, BlockCodes& out) {
-  for (int i = 0; i < 16; ++i) {
-    out.code[i] = block.qs[i] & 15;
-    out.code[i + 16] = block.qs[i] >> 4;
-  }
+  split_nibbles(block.qs, 16, out.code);
   scale_once<Iq4Nl>(out, f16_to_f32(block.d), 0.0f);
 }
 
 constexpr void join(const BlockCodes& codes, Iq4Nl& out) {
   out.d = f32_to_f16(codes.d);
-  for (int i = 0; i < 16; ++i)
-    out.qs[i] = static_cast<uint8_t>(codes.code[i] | (codes.code[i + 16] << 4));
+  join_nibbles(codes.code, 16, out.qs);
 }
 
 constexpr void encode(const float* x, Iq4Nl& out) {

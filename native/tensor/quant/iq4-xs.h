@@ -11,13 +11,7 @@
 
 namespace millrace {
 
-struct Iq4Xs {
-  static constexpr int k_values = 256;
-  static constexpr int k_sub = 32;
-  static constexpr int k_levels = 16;
-  static constexpr int k_zero = 0;
-  static constexpr bool k_offset = false;
-  static constexpr bool k_table = true;
+struct Iq4Xs : Coded<CodeShape{.values = 256, .sub = 32, .levels = 16, .has_table = true}> {
   static constexpr int level(int code) { return Iq4Nl::level(code); }
 
   uint16_t d;
@@ -35,11 +29,7 @@ constexpr void split(const Iq4Xs& block, BlockCodes& out) {
     out.sub_scale[s] = static_cast<int16_t>((low | (high << 4)) - 32);
     out.sub_min[s] = 0;
   }
-  for (int s = 0; s < 8; ++s)
-    for (int l = 0; l < 16; ++l) {
-      out.code[32 * s + l] = block.qs[16 * s + l] & 15;
-      out.code[32 * s + 16 + l] = block.qs[16 * s + l] >> 4;
-    }
+  for (int s = 0; s < 8; ++s) split_nibbles(block.qs + 16 * s, 16, out.code + 32 * s);
   scale_codes<Iq4Xs>(out);
 }
 
@@ -51,8 +41,7 @@ constexpr void join(const BlockCodes& codes, Iq4Xs& out) {
     out.scales_l[s / 2] |= static_cast<uint8_t>((scale & 15) << (s % 2 * 4));
     out.scales_h |= static_cast<uint16_t>((scale >> 4) << (s * 2));
   }
-  for (int i = 0; i < 256; ++i)
-    out.qs[i / 32 * 16 + i % 16] |= static_cast<uint8_t>(codes.code[i] << (i % 32 / 16 * 4));
+  for (int s = 0; s < 8; ++s) join_nibbles(codes.code + 32 * s, 16, out.qs + 16 * s);
 }
 
 constexpr void encode(const float* x, Iq4Xs& out) {

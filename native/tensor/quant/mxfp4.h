@@ -3,22 +3,16 @@
 // Levels are doubled to be integers, so d is half the stored power: value = d * level.
 // Threads: plain data and pure functions; host and device.
 
+#include <bit>
 #include <cstdint>
 
-#include <bit>
 #include "tensor/half.h"
 #include "tensor/quant/codes.h"
 #include "tensor/quant/rounding.h"
 
 namespace millrace {
 
-struct Mxfp4 {
-  static constexpr int k_values = 32;
-  static constexpr int k_sub = 32;
-  static constexpr int k_levels = 16;
-  static constexpr int k_zero = 0;
-  static constexpr bool k_offset = false;
-  static constexpr bool k_table = true;
+struct Mxfp4 : Coded<CodeShape{.values = 32, .sub = 32, .levels = 16, .has_table = true}> {
   static constexpr int level(int code) {
     constexpr int8_t k_mxfp4_levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
     return k_mxfp4_levels[code];
@@ -35,10 +29,7 @@ constexpr float mxfp4_scale(uint8_t e) {
 }
 
 constexpr void split(const Mxfp4& block, BlockCodes& out) {
-  for (int i = 0; i < 16; ++i) {
-    out.code[i] = block.qs[i] & 15;
-    out.code[i + 16] = block.qs[i] >> 4;
-  }
+  split_nibbles(block.qs, 16, out.code);
   scale_once<Mxfp4>(out, mxfp4_scale(block.e), 0.0f);
 }
 
@@ -46,8 +37,7 @@ constexpr void join(const BlockCodes& codes, Mxfp4& out) {
   const uint32_t exponent = std::bit_cast<uint32_t>(codes.d) >> 23;
   const bool smallest = std::bit_cast<uint32_t>(codes.d) == 0x00200000u;
   out.e = static_cast<uint8_t>(exponent > 0 ? exponent + 1 : smallest ? 0 : 1);
-  for (int i = 0; i < 16; ++i)
-    out.qs[i] = static_cast<uint8_t>(codes.code[i] | (codes.code[i + 16] << 4));
+  join_nibbles(codes.code, 16, out.qs);
 }
 
 // The smallest power under which the extreme does not exceed the top level, 12.

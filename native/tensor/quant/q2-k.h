@@ -10,15 +10,7 @@
 
 namespace millrace {
 
-struct Q2K {
-  static constexpr int k_values = 256;
-  static constexpr int k_sub = 16;
-  static constexpr int k_levels = 4;
-  static constexpr int k_zero = 0;
-  static constexpr bool k_offset = true;
-  static constexpr bool k_table = false;
-  static constexpr int level(int code) { return code - k_zero; }
-
+struct Q2K : Coded<CodeShape{.values = 256, .sub = 16, .levels = 4, .has_offset = true}> {
   uint8_t scales[16];  // per sub: scale in the low 4 bits, min in the high 4
   uint8_t qs[64];      // per half of 128: byte l holds values l, l + 32, l + 64, l + 96
   uint16_t d;

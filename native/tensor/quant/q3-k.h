@@ -10,15 +10,7 @@
 
 namespace millrace {
 
-struct Q3K {
-  static constexpr int k_values = 256;
-  static constexpr int k_sub = 16;
-  static constexpr int k_levels = 8;
-  static constexpr int k_zero = 4;
-  static constexpr bool k_offset = false;
-  static constexpr bool k_table = false;
-  static constexpr int level(int code) { return code - k_zero; }
-
+struct Q3K : Coded<CodeShape{.values = 256, .sub = 16, .levels = 8, .zero = 4}> {
   uint8_t hmask[32];   // bit b of byte l: the third bit of value 32 * b + l
   uint8_t qs[64];      // per half of 128: byte l holds values l, l + 32, l + 64, l + 96
   uint8_t scales[12];  // 16 scales of 6 bits, plus 32: low nibbles in 8 bytes, high pairs in 4

@@ -11,15 +11,7 @@
 
 namespace millrace {
 
-struct Q4K {
-  static constexpr int k_values = 256;
-  static constexpr int k_sub = 32;
-  static constexpr int k_levels = 16;
-  static constexpr int k_zero = 0;
-  static constexpr bool k_offset = true;
-  static constexpr bool k_table = false;
-  static constexpr int level(int code) { return code - k_zero; }
-
+struct Q4K : Coded<CodeShape{.values = 256, .sub = 32, .levels = 16, .has_offset = true}> {
   uint16_t d;
   uint16_t dmin;
   uint8_t scales[12];
@@ -30,9 +22,7 @@ constexpr void split(const Q4K& block, BlockCodes& out) {
   out.d = f16_to_f32(block.d);
   out.dmin = f16_to_f32(block.dmin);
   split_k_scales(block.scales, out);
-  for (int s = 0; s < 8; ++s)
-    for (int l = 0; l < 32; ++l)
-      out.code[32 * s + l] = (block.qs[s / 2 * 32 + l] >> (s % 2 * 4)) & 15;
+  for (int q = 0; q < 4; ++q) split_nibbles(block.qs + 32 * q, 32, out.code + 64 * q);
   scale_codes<Q4K>(out);
 }
 
@@ -40,10 +30,7 @@ constexpr void join(const BlockCodes& codes, Q4K& out) {
   out.d = f32_to_f16(codes.d);
   out.dmin = f32_to_f16(codes.dmin);
   join_k_scales(codes, out.scales);
-  for (int i = 0; i < 128; ++i) {
-    const int first = i / 32 * 64 + i % 32;
-    out.qs[i] = static_cast<uint8_t>(codes.code[first] | (codes.code[first + 32] << 4));
-  }
+  for (int q = 0; q < 4; ++q) join_nibbles(codes.code + 64 * q, 32, out.qs + 32 * q);
 }
 
 constexpr void encode(const float* x, Q4K& out) {

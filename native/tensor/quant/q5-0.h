@@ -10,27 +10,15 @@
 
 namespace millrace {
 
-struct Q50 {
-  static constexpr int k_values = 32;
-  static constexpr int k_sub = 32;
-  static constexpr int k_levels = 32;
-  static constexpr int k_zero = 16;
-  static constexpr bool k_offset = false;
-  static constexpr bool k_table = false;
-  static constexpr int level(int code) { return code - k_zero; }
-
+struct Q50 : Coded<CodeShape{.values = 32, .sub = 32, .levels = 32, .zero = 16}> {
   uint16_t d;
   uint8_t qh[4];   // bit i of the 32: the fifth bit of value i
   uint8_t qs[16];  // value i in the low bits of byte i, value i + 16 in the high bits
 };
 
 constexpr void split(const Q50& block, BlockCodes& out) {
-  for (int i = 0; i < 16; ++i) {
-    const int low_bit = (block.qh[i / 8] >> (i % 8)) & 1;
-    const int high_bit = (block.qh[2 + i / 8] >> (i % 8)) & 1;
-    out.code[i] = static_cast<uint8_t>((block.qs[i] & 15) | (low_bit << 4));
-    out.code[i + 16] = static_cast<uint8_t>((block.qs[i] >> 4) | (high_bit << 4));
-  }
+  split_nibbles(block.qs, 16, out.code);
+  for (int i = 0; i < 32; ++i) out.code[i] |= ((block.qh[i / 8] >> (i % 8)) & 1) << 4;
   scale_once<Q50>(out, f16_to_f32(block.d), 0.0f);
 }
 
@@ -38,9 +26,8 @@ constexpr void join(const BlockCodes& codes, Q50& out) {
   out.d = f32_to_f16(codes.d);
   for (int i = 0; i < 4; ++i) out.qh[i] = 0;
   for (int i = 0; i < 32; ++i)
-    out.qh[i / 8] = static_cast<uint8_t>(out.qh[i / 8] | ((codes.code[i] >> 4) << (i % 8)));
-  for (int i = 0; i < 16; ++i)
-    out.qs[i] = static_cast<uint8_t>((codes.code[i] & 15) | ((codes.code[i + 16] & 15) << 4));
+    out.qh[i / 8] |= static_cast<uint8_t>((codes.code[i] >> 4) << (i % 8));
+  join_nibbles(codes.code, 16, out.qs);
 }
 
 constexpr void encode(const float* x, Q50& out) {

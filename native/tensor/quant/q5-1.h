@@ -10,15 +10,7 @@
 
 namespace millrace {
 
-struct Q51 {
-  static constexpr int k_values = 32;
-  static constexpr int k_sub = 32;
-  static constexpr int k_levels = 32;
-  static constexpr int k_zero = 0;
-  static constexpr bool k_offset = true;
-  static constexpr bool k_table = false;
-  static constexpr int level(int code) { return code - k_zero; }
-
+struct Q51 : Coded<CodeShape{.values = 32, .sub = 32, .levels = 32, .has_offset = true}> {
   uint16_t d;
   uint16_t m;
   uint8_t qh[4];   // bit i of the 32: the fifth bit of value i
@@ -26,12 +18,8 @@ struct Q51 {
 };
 
 constexpr void split(const Q51& block, BlockCodes& out) {
-  for (int i = 0; i < 16; ++i) {
-    const int low_bit = (block.qh[i / 8] >> (i % 8)) & 1;
-    const int high_bit = (block.qh[2 + i / 8] >> (i % 8)) & 1;
-    out.code[i] = static_cast<uint8_t>((block.qs[i] & 15) | (low_bit << 4));
-    out.code[i + 16] = static_cast<uint8_t>((block.qs[i] >> 4) | (high_bit << 4));
-  }
+  split_nibbles(block.qs, 16, out.code);
+  for (int i = 0; i < 32; ++i) out.code[i] |= ((block.qh[i / 8] >> (i % 8)) & 1) << 4;
   scale_once<Q51>(out, f16_to_f32(block.d), -f16_to_f32(block.m));
 }
 
@@ -40,9 +28,8 @@ constexpr void join(const BlockCodes& codes, Q51& out) {
   out.m = f32_to_f16(-codes.dmin);
   for (int i = 0; i < 4; ++i) out.qh[i] = 0;
   for (int i = 0; i < 32; ++i)
-    out.qh[i / 8] = static_cast<uint8_t>(out.qh[i / 8] | ((codes.code[i] >> 4) << (i % 8)));
-  for (int i = 0; i < 16; ++i)
-    out.qs[i] = static_cast<uint8_t>((codes.code[i] & 15) | ((codes.code[i + 16] & 15) << 4));
+    out.qh[i / 8] |= static_cast<uint8_t>((codes.code[i] >> 4) << (i % 8));
+  join_nibbles(codes.code, 16, out.qs);
 }
 
 constexpr void encode(const float* x, Q51& out) {

@@ -11,15 +11,7 @@
 
 namespace millrace {
 
-struct Q5K {
-  static constexpr int k_values = 256;
-  static constexpr int k_sub = 32;
-  static constexpr int k_levels = 32;
-  static constexpr int k_zero = 0;
-  static constexpr bool k_offset = true;
-  static constexpr bool k_table = false;
-  static constexpr int level(int code) { return code - k_zero; }
-
+struct Q5K : Coded<CodeShape{.values = 256, .sub = 32, .levels = 32, .has_offset = true}> {
   uint16_t d;
   uint16_t dmin;
   uint8_t scales[12];
@@ -31,12 +23,8 @@ constexpr void split(const Q5K& block, BlockCodes& out) {
   out.d = f16_to_f32(block.d);
   out.dmin = f16_to_f32(block.dmin);
   split_k_scales(block.scales, out);
-  for (int s = 0; s < 8; ++s)
-    for (int l = 0; l < 32; ++l) {
-      const int low = (block.qs[s / 2 * 32 + l] >> (s % 2 * 4)) & 15;
-      const int high = (block.qh[l] >> s) & 1;
-      out.code[32 * s + l] = static_cast<uint8_t>(low | (high << 4));
-    }
+  for (int q = 0; q < 4; ++q) split_nibbles(block.qs + 32 * q, 32, out.code + 64 * q);
+  for (int i = 0; i < 256; ++i) out.code[i] |= ((block.qh[i % 32] >> (i / 32)) & 1) << 4;
   scale_codes<Q5K>(out);
 }
 
@@ -47,11 +35,7 @@ constexpr void join(const BlockCodes& codes, Q5K& out) {
   for (int i = 0; i < 32; ++i) out.qh[i] = 0;
   for (int i = 0; i < 256; ++i)
     out.qh[i % 32] |= static_cast<uint8_t>((codes.code[i] >> 4) << (i / 32));
-  for (int i = 0; i < 128; ++i) {
-    const int first = i / 32 * 64 + i % 32;
-    out.qs[i] =
-        static_cast<uint8_t>((codes.code[first] & 15) | ((codes.code[first + 32] & 15) << 4));
-  }
+  for (int q = 0; q < 4; ++q) join_nibbles(codes.code + 64 * q, 32, out.qs + 32 * q);
 }
 
 constexpr void encode(const float* x, Q5K& out) {

@@ -10,15 +10,7 @@
 
 namespace millrace {
 
-struct Q6K {
-  static constexpr int k_values = 256;
-  static constexpr int k_sub = 16;
-  static constexpr int k_levels = 64;
-  static constexpr int k_zero = 32;
-  static constexpr bool k_offset = false;
-  static constexpr bool k_table = false;
-  static constexpr int level(int code) { return code - k_zero; }
-
+struct Q6K : Coded<CodeShape{.values = 256, .sub = 16, .levels = 64, .zero = 32}> {
   uint8_t ql[128];  // per half of 128: byte l < 64 holds value l in its low bits, l + 64 above
   uint8_t qh[64];   // per half: byte l < 32 holds the upper pairs of l, l + 32, l + 64, l + 96
   int8_t scales[16];

@@ -10,15 +10,7 @@
 
 namespace millrace {
 
-struct Q80 {
-  static constexpr int k_values = 32;
-  static constexpr int k_sub = 32;
-  static constexpr int k_levels = 256;
-  static constexpr int k_zero = 128;
-  static constexpr bool k_offset = false;
-  static constexpr bool k_table = false;
-  static constexpr int level(int code) { return code - k_zero; }
-
+struct Q80 : Coded<CodeShape{.values = 32, .sub = 32, .levels = 256, .zero = 128}> {
   uint16_t d;
   int8_t qs[32];
 };
