@@ -18,8 +18,6 @@ uint32_t mapped(std::span<const CodepointRun> table, uint32_t codepoint) {
   return run.image + offset / run.stride * static_cast<uint32_t>(run.step);
 }
 
-bool is_continuation(char byte) { return (static_cast<uint8_t>(byte) & 0xC0) == 0x80; }
-
 // The smallest code point that needs a sequence of this many bytes.
 constexpr uint32_t k_smallest[] = {0, 0, 0x80, 0x800, 0x10000};
 

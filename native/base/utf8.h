@@ -60,6 +60,8 @@ inline uint32_t announced_length(char lead) {
   return k_lengths[static_cast<uint8_t>(lead) >> 4];
 }
 
+constexpr bool is_continuation(char byte) { return (static_cast<uint8_t>(byte) & 0xC0) == 0x80; }
+
 void append_utf8(std::string& text, uint32_t codepoint);  // codepoint < k_codepoint_limit
 
 // True when every sequence is well-formed as The Unicode Standard defines (no overlong form, no

@@ -216,7 +216,7 @@ size_t Automaton::match_backwards(std::string_view text, size_t end) const {
     size_t previous = at;
     if (at > 0) {
       --previous;
-      while (previous > 0 && (static_cast<uint8_t>(text[previous]) & 0xC0) == 0x80) --previous;
+      while (previous > 0 && is_continuation(text[previous])) --previous;
       class_id = classes_.of(decode_lenient(text, previous).codepoint);
     }
     const uint16_t step = table_[state * stride_ + class_id];

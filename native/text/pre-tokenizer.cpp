@@ -35,7 +35,7 @@ void cut_from_right(const Automaton& automaton, PassKind kind, std::string_view 
     const size_t begin = automaton.match_backwards(piece, at);
     if (begin == Automaton::k_no_match) {
       do --at;
-      while (at > 0 && (static_cast<uint8_t>(piece[at]) & 0xC0) == 0x80);
+      while (at > 0 && is_continuation(piece[at]));
       continue;
     }
     const size_t cut = kind == PassKind::starts_from_right ? begin : at;

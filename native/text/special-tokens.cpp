@@ -7,33 +7,15 @@
 namespace millrace {
 namespace {
 
-// Texts that files often fail to announce by id; all as llama.cpp recognises them.
+// Texts that files often fail to announce by id; all as llama.cpp recognises them. The ends of a
+// turn end a generation, and so do the further ones.
 constexpr std::string_view k_turn_ends[] = {
     "<|eot_id|>",        "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>",
     "<|end_of_text|>",   "<EOT>",      "_<EOT>",  "[EOT]",         "<｜end▁of▁sentence｜>",
     "<end_of_utterance>"};
-constexpr std::string_view k_ends[] = {"<|eot_id|>",
-                                       "<|im_end|>",
-                                       "<|end|>",
-                                       "<|return|>",
-                                       "<|call|>",
-                                       "<|flush|>",
-                                       "<|calls|>",
-                                       "<end_of_turn>",
-                                       "<|endoftext|>",
-                                       "</s>",
-                                       "<|eom_id|>",
-                                       "<EOT>",
-                                       "_<EOT>",
-                                       "[EOT]",
-                                       "[EOS]",
-                                       "<|end_of_text|>",
-                                       "<end_of_utterance>",
-                                       "<eos>",
-                                       "<turn|>",
-                                       "<|tool_response>",
-                                       "<｜end▁of▁sentence｜>",
-                                       "[e~["};
+constexpr std::string_view k_further_ends[] = {
+    "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",        "</s>", "<|eom_id|>",
+    "[EOS]",      "<eos>",    "<turn|>",   "<|tool_response>", "[e~["};
 constexpr std::string_view k_pads[] = {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"};
 constexpr std::string_view k_repositories[] = {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>",
                                                "<REPO>", "<reponame>"};
@@ -121,6 +103,13 @@ class Finder {
     if (id >= 0 && std::find(out_.ends.begin(), out_.ends.end(), id) == out_.ends.end())
       out_.ends.push_back(id);
   }
+  void add_ends(std::span<const std::string_view> texts) {
+    for (const std::string_view text : texts) {
+      const int32_t id = table_.find(text);
+      mark_control(id);
+      add_end(id);
+    }
+  }
   bool ends_with(std::string_view text) const {
     const int32_t id = table_.find(text);
     return std::find(out_.ends.begin(), out_.ends.end(), id) != out_.ends.end();
@@ -135,11 +124,8 @@ class Finder {
     add_end(found(pick(vocabulary_.fim_pad, -1), k_pads));
     add_end(found(pick(vocabulary_.fim_repo, -1), k_repositories));
     add_end(found(pick(vocabulary_.fim_separator, -1), k_separators));
-    for (const std::string_view text : k_ends) {
-      const int32_t id = table_.find(text);
-      mark_control(id);
-      add_end(id);
-    }
+    add_ends(k_turn_ends);
+    add_ends(k_further_ends);
     add_end(out_.eos);
     add_end(out_.eot);
     add_end(out_.eom);

@@ -12,25 +12,14 @@ namespace {
 
 constexpr size_t k_max_text_bytes = size_t{1} << 30;
 
-uint16_t attributes_of(TokenKind kind) {
-  switch (kind) {
-    case TokenKind::normal:
-      return k_token_normal;
-    case TokenKind::unknown:
-      return k_token_unknown;
-    case TokenKind::control:
-      return k_token_control;
-    case TokenKind::user_defined:
-      return k_token_user_defined;
-    case TokenKind::unused:
-      return k_token_unused;
-    case TokenKind::byte:
-      return k_token_byte;
-    case TokenKind::undefined:
-      break;
-  }
-  return 0;
-}
+// By TokenKind.
+constexpr uint16_t k_attributes[] = {0,
+                                     k_token_normal,
+                                     k_token_unknown,
+                                     k_token_control,
+                                     k_token_user_defined,
+                                     k_token_unused,
+                                     k_token_byte};
 
 // Every list has one entry per token, or is empty where that has a meaning.
 Status check_counts(const Vocabulary& vocabulary) {
@@ -60,7 +49,7 @@ void fill_table(const Vocabulary& vocabulary, TokenTable& table) {
     const std::string_view text = vocabulary.texts[i];
     const float score = vocabulary.scores.empty() ? 0.0f : vocabulary.scores[i];
     const TokenKind kind = vocabulary.kinds.empty() ? TokenKind::normal : vocabulary.kinds[i];
-    const uint16_t attributes = attributes_of(kind);
+    const uint16_t attributes = k_attributes[static_cast<size_t>(kind)];
     if (text.empty())
       table.push("[EMPTY_" + std::to_string(i) + "]", score, attributes);
     else

@@ -202,51 +202,104 @@ describe('Tokenizer from plain data', () => {
   })
 })
 
-// Byte-pair encoding as it is defined, on a random vocabulary of five letters.
+// Byte-pair encoding as it is defined, on random vocabularies.
 describe('Byte-pair encoding', () => {
-  const letters = ['a', 'b', 'c', 'd', 'e']
   let state = 12345
   const random = (n: number): number => {
     state = (Math.imul(state, 1103515245) + 12345) >>> 0
     return Math.floor((state / 2 ** 32) * n)
   }
   const pick = (from: readonly string[]): string => from[random(from.length)] ?? ''
-  const texts = [...letters]
-  const ranks = new Map<string, number>()
-  while (ranks.size < 80) {
-    const [left, right] = [pick(texts), pick(texts)]
-    if (ranks.has(`${left} ${right}`) || left.length + right.length > 12) continue
-    ranks.set(`${left} ${right}`, ranks.size)
-    if (!texts.includes(left + right)) texts.push(left + right)
-  }
-  const naive = (word: string): string[] => {
-    const parts = [...word]
-    for (;;) {
-      let best = -1
-      let lowest = Number.POSITIVE_INFINITY
-      for (let i = 0; i + 1 < parts.length; i++) {
-        const rank = ranks.get(`${parts[i]} ${parts[i + 1]}`) ?? lowest
-        if (rank < lowest) [best, lowest] = [i, rank]
-      }
-      if (best < 0) return parts
-      parts.splice(best, 2, `${parts[best]}${parts[best + 1]}`)
-    }
-  }
-  const { handle } = textProbe.tokenizerCreate({
-    algorithm: 'bpe',
-    pre: 'gpt-2',
-    texts: packStrings(texts),
-    merges: packStrings([...ranks.keys()]),
-  })
+  const shuffled = (from: readonly string[]): string[] =>
+    from
+      .map((value) => ({ value, order: random(1e6) }))
+      .sort((a, b) => a.order - b.order)
+      .map(({ value }) => value)
 
+  /** `symbols`: the texts to begin with; `first`: the merges of the lowest ranks. */
+  const randomVocabulary = (symbols: readonly string[], first: readonly string[], size: number) => {
+    const texts = [...symbols]
+    const ranks = new Map<string, number>()
+    const add = (left: string, right: string): void => {
+      if (ranks.has(`${left} ${right}`) || left.length + right.length > 12) return
+      ranks.set(`${left} ${right}`, ranks.size)
+      if (!texts.includes(left + right)) texts.push(left + right)
+    }
+    for (const merge of first) {
+      const [left = '', right = ''] = merge.split(' ')
+      add(left, right)
+    }
+    while (ranks.size < size) add(pick(texts), pick(texts))
+    const naive = (word: readonly string[]): string[] => {
+      const parts = [...word]
+      for (;;) {
+        let best = -1
+        let lowest = Number.POSITIVE_INFINITY
+        for (let i = 0; i + 1 < parts.length; i++) {
+          const rank = ranks.get(`${parts[i]} ${parts[i + 1]}`) ?? lowest
+          if (rank < lowest) [best, lowest] = [i, rank]
+        }
+        if (best < 0) return parts
+        parts.splice(best, 2, `${parts[best]}${parts[best + 1]}`)
+      }
+    }
+    const { handle } = textProbe.tokenizerCreate({
+      algorithm: 'bpe',
+      pre: 'gpt-2',
+      texts: packStrings(texts),
+      merges: packStrings([...ranks.keys()]),
+    })
+    const encode = (text: string): (string | undefined)[] =>
+      Array.from(
+        textProbe.tokenizerEncode(handle, Buffer.from(text), false, false),
+        (id) => texts[id],
+      )
+    return { naive, encode }
+  }
+
+  const letters = ['a', 'b', 'c', 'd', 'e']
+  const ascii = randomVocabulary(letters, [], 80)
   it.each([1, 2, 3, 15, 16, 17, 18, 64, 126, 127, 128, 129, 130, 400])(
     'merges words of %d letters as its definition does',
     (length) => {
       for (let i = 0; i < 50; i++) {
         const word = Array.from({ length }, () => pick(letters)).join('')
-        const ids = textProbe.tokenizerEncode(handle, Buffer.from(word), false, false)
-        expect(Array.from(ids, (id) => texts[id])).toEqual(naive(word))
+        expect(ascii.encode(word)).toEqual(ascii.naive([...word]))
       }
     },
   )
+
+  // In the byte-level alphabet: their bytes overlap, so merges across their edges abound.
+  const characters = { a: 'a', é: 'Ã©', è: 'Ã¨', 中: 'ä¸Ń', 丸: 'ä¸¸', 举: 'ä¸¾', 国: 'åĽ½' }
+  const low = [
+    'a ä',
+    'a Ã',
+    'ä ¸',
+    'Ã ©',
+    'ä¸ Ń',
+    'å Ľ',
+    'åĽ ½',
+    'ä¸ ¸',
+    '¸ ¾',
+    'Ľ ½',
+    'Ã ¨',
+    '¸ Ń',
+    'ä ¸¾',
+  ]
+  it('merges characters of several bytes as its definition does, whatever crosses their edges', () => {
+    const texts = Object.keys(characters) as (keyof typeof characters)[]
+    const symbols = [...new Set(Object.values(characters).join(''))]
+    for (let round = 0; round < 150; round++) {
+      const first = shuffled(low.filter(() => random(4) > 0))
+      const { encode, naive } = randomVocabulary(symbols, first, first.length + random(40))
+      for (let i = 0; i < 20; i++) {
+        const word = Array.from(
+          { length: 1 + random(12) },
+          () => texts[random(texts.length)] ?? 'a',
+        )
+        const bytes = word.map((character) => characters[character]).join('')
+        expect(encode(word.join('')), word.join('')).toEqual(naive([...bytes]))
+      }
+    }
+  })
 })
