@@ -24,24 +24,27 @@ template <class S>
   if constexpr (S::k_min) out = V::fma(min, V::splat(x.sum[part]), out);
 }
 
-// One block: sums += its part for T tokens.
-template <class S, int T>
-[[gnu::always_inline]] inline void add_block(const Strip& strip, const InputBlock* x, int block,
-                                             F32 (&sums)[k_halves][T]) {
+// One block of G groups: sums += its part for T tokens.
+template <class S, int G, int T>
+[[gnu::always_inline]] inline void add_block(const Strip* strips, const InputBlock* x, int block,
+                                             F32 (&sums)[G][k_halves][T]) {
   constexpr int k_subs = k_block_cols / S::k_sub;
   constexpr int k_sub_steps = k_steps / k_subs;
-  const uint8_t* codes = S::codes_at(strip.weights, block);
 #pragma GCC unroll 2
   for (int j = 0; j < k_subs; j++) {
     const int part = k_subs == 1 ? 2 : j;
-    F32 d[k_halves], min[k_halves];
-    for (int h = 0; h < k_halves; h++) {
-      d[h] = S::scale(strip.weights, block, j, h);
-      min[h] = V::zero();
-      if constexpr (S::k_min) min[h] = S::min(strip.weights, block, j, h);
+    F32 d[G * k_halves], min[G * k_halves];
+    const uint8_t* codes[G * k_halves];
+    for (int i = 0; i < G * k_halves; i++) {
+      const uint8_t* weights = strips[i / k_halves].weights;
+      const int h = i % k_halves;
+      codes[i] = S::codes_at(weights, block) + h * V::k_bytes;
+      d[i] = S::scale(weights, block, j, h);
+      min[i] = V::zero();
+      if constexpr (S::k_min) min[i] = S::min(weights, block, j, h);
     }
-    const auto code = [&](int h, int s) __attribute__((always_inline)) {
-      return S::step(codes + h * V::k_bytes, j * k_sub_steps + s);
+    const auto code = [&](int i, int s) __attribute__((always_inline)) {
+      return S::step(codes[i], j * k_sub_steps + s);
     };
     const auto init = [&](int t) __attribute__((always_inline)) {
       if constexpr (S::k_zero_log2 < 0)
@@ -49,24 +52,26 @@ template <class S, int T>
       else
         return V::template shl_i32<S::k_zero_log2>(V::splat_i32(x[t].minus[part]));
     };
-    const auto done = [&](int h, int t, V::i32 sum) __attribute__((always_inline)) {
-      add_products<S>(sum, d[h], min[h], x[t], part, sums[h][t]);
+    const auto done = [&](int i, int t, V::i32 sum) __attribute__((always_inline)) {
+      add_products<S>(sum, d[i], min[i], x[t], part, sums[i / k_halves][i % k_halves][t]);
     };
-    V::template dot<S::k_bits, k_sub_steps, k_halves, T>(code, x->q + j * S::k_sub,
-                                                         sizeof(InputBlock), init, done);
+    V::template dot<S::k_bits, k_sub_steps, G * k_halves, T>(code, x->q + j * S::k_sub,
+                                                             sizeof(InputBlock), init, done);
   }
 }
 
-template <class S, int T>
-void tile(const Strip& strip, const InputBlock* x) {
-  F32 sums[k_halves][T];
-  load_sums(strip, sums);
-  for (int b = 0; b < strip.blocks; b++) {
+// T tokens of a tile of `width`.
+template <class S, int G, int T>
+void tile(const Strip* strips, const InputBlock* x, int width) {
+  F32 sums[G][k_halves][T];
+  for (int g = 0; g < G; g++) load_sums(strips[g], sums[g]);
+  for (int b = 0; b < strips->blocks; b++) {
     if constexpr (S::k_is_packed)
-      prefetch_block<S, V::k_prefetches_all || T == V::k_tile>(strip.weights, b);
-    add_block<S, T>(strip, x + b * T, b, sums);
+      for (int g = 0; g < G; g++)
+        prefetch_block<S, V::k_prefetches_all || T == V::k_tile>(strips[g].weights, b);
+    add_block<S, G, T>(strips, x + b * width, b, sums);
   }
-  store_sums(strip, sums);
+  for (int g = 0; g < G; g++) store_sums(strips[g], sums[g]);
 }
 
 // The tile of a product by whole matrices, of which the first n tokens exist.
@@ -223,28 +228,41 @@ inline Strip strip_of(const Step& step, const Piece& piece, int group) {
   return strip;
 }
 
-// All tiles of the piece's tokens, with weights from S; x starts at block `block`. Meanwhile asks
-// for what will be unpacked next.
-template <class S>
-void run_tiles(const Step& step, const Piece& piece, Strip strip, int block,
-               std::span<const uint8_t> next = {}) {
+// Weights that will be unpacked next: some bytes of each of the groups.
+struct Ahead {
+  const uint8_t* weights = nullptr;
+  size_t bytes = 0, group_bytes = 0;
+};
+
+// All tiles of the piece's tokens, with G groups of weights from S; x starts at block `block`.
+// Meanwhile asks for what lies ahead.
+template <class S, int G>
+void run_tiles(const Step& step, const Piece& piece, Strip* strips, int block,
+               const Ahead& ahead = {}) {
   const int n_blocks = step.cols / k_block_cols;
   size_t asked = 0;
   for (int t = 0; t < piece.n_tokens;) {
     const int width = tile_width(piece.n_tokens - t);
-    for (; asked * piece.n_tokens < next.size() * (t + width); asked += 64)
-      V::prefetch_far(next.data() + asked);
+    for (; asked * piece.n_tokens < ahead.bytes * (t + width); asked += 64)
+      for (int g = 0; g < G; g++) V::prefetch_far(ahead.weights + g * ahead.group_bytes + asked);
     const InputBlock* x = step.blocks + int64_t(piece.token + t) * n_blocks + block * width;
-    with_width(width, [&]<int T>() { tile<S, T>(strip, x); });
-    strip.out += width * strip.out_stride;
+    with_width(width, [&]<int Width>() {
+      constexpr int T = S::k_is_packed ? Width : std::min(Width, V::k_panel_tile);
+      for (int i = 0; i < Width; i += T) {
+        tile<S, G, T>(strips, x + i, Width);
+        for (int g = 0; g < G; g++) strips[g].out += T * strips[g].out_stride;
+      }
+    });
     t += width;
   }
 }
 
 template <class S>
 void run_direct(const Step& step, const Piece& piece) {
-  for (int g = 0; g < piece.n_groups; g++)
-    run_tiles<S>(step, piece, strip_of(step, piece, piece.group + g), 0);
+  for (int g = 0; g < piece.n_groups; g++) {
+    Strip strip = strip_of(step, piece, piece.group + g);
+    run_tiles<S, 1>(step, piece, &strip, 0);
+  }
 }
 
 // Unpacks `count` blocks of a group from block b on into a panel.
@@ -260,22 +278,31 @@ Strip panel_strip(const Step& step, const Piece& piece, int group, int b, int co
   return strip;
 }
 
-// Unpacks k_panel_blocks of one group, uses them for all tokens, then the next group: the panel
-// stays in the first cache, this part of the input in the second. Sums rest in the output between
-// parts.
+// Unpacks some blocks of k_panel_groups groups, uses them for all tokens, then of the next groups:
+// the panels stay in the first cache, this part of the input in the second. Sums rest in the output
+// between parts.
 template <class S>
 void run_panels(const Step& step, const Piece& piece) {
-  uint8_t* panel = step.panels + piece.worker * step.panel_bytes;
+  constexpr int G = V::k_panel_groups, k_blocks = k_panel_blocks / G;
+  uint8_t* panels = step.panels + piece.worker * step.panel_bytes;
   const int n_blocks = step.cols / k_block_cols;
-  for (int b = 0; b < n_blocks; b += k_panel_blocks) {
-    const int count = n_blocks - b < k_panel_blocks ? n_blocks - b : k_panel_blocks;
-    for (int g = 0; g < piece.n_groups; g++) {
-      const Strip strip = panel_strip<S>(step, piece, g, b, count, panel);
-      // Of the next group; after the last the next blocks of the first, or the next piece.
-      const bool is_next_part = g + 1 == piece.n_groups && b + count < n_blocks;
-      const int block = (is_next_part ? 0 : g + 1) * n_blocks + b + (is_next_part ? count : 0);
-      const std::span next(piece.weights + size_t(block) * S::k_share, size_t(count) * S::k_share);
-      run_tiles<PanelOf<S>>(step, piece, strip, b, next);
+  for (int b = 0; b < n_blocks; b += k_blocks) {
+    const int count = std::min(k_blocks, n_blocks - b);
+    for (int g = 0; g < piece.n_groups; g += G) {
+      const int n_groups = std::min(G, piece.n_groups - g);
+      Strip strips[G];
+      for (int i = 0; i < n_groups; i++)
+        strips[i] = panel_strip<S>(step, piece, g + i, b, count,
+                                   panels + i * k_blocks * k_panel_block_bytes);
+      // Of the next groups; after the last the next blocks of the first, or the next piece.
+      const bool is_next_part = g + G >= piece.n_groups && b + count < n_blocks;
+      const int block = (is_next_part ? 0 : g + G) * n_blocks + b + (is_next_part ? count : 0);
+      const Ahead ahead{piece.weights + size_t(block) * S::k_share, size_t(count) * S::k_share,
+                        size_t(n_blocks) * S::k_share};
+      if (n_groups == G)
+        run_tiles<PanelOf<S>, G>(step, piece, strips, b, ahead);
+      else
+        for (int i = 0; i < n_groups; i++) run_tiles<PanelOf<S>, 1>(step, piece, strips + i, b);
     }
   }
 }
@@ -312,8 +339,8 @@ void run_matrices(const Step& step, const Piece& piece) {
   V::end_matrices();
 }
 
-// Wide weights: of few tokens some groups at once, so that an input is loaded once for all of them;
-// of many one group by units, which stay in the first cache while the next are asked for.
+// Wide weights: some groups at once, so that an input is loaded once for all of them; of many
+// tokens by units, which stay in the first cache while the next are asked for.
 template <int G, bool IsUnit>
 void run_wide_tiles(const Step& step, const Piece& piece, Strip* strips, int block) {
   const int n_blocks = wide_blocks(step.cols);
@@ -352,7 +379,7 @@ void run_wide_groups(const Step& step, const Piece& piece, int first) {
 template <bool IsUnit>
 void run_wide(const Step& step, const Piece& piece) {
   int g = 0;
-  constexpr int G = IsUnit ? 1 : V::k_wide_groups;
+  constexpr int G = V::k_wide_groups;
   for (; g + G <= piece.n_groups; g += G) run_wide_groups<G, IsUnit>(step, piece, g);
   if constexpr (G > 1)
     for (; g < piece.n_groups; g++) run_wide_groups<1, IsUnit>(step, piece, g);

@@ -6,9 +6,11 @@
 struct Verbs256 : NoMatrices {
   static constexpr int k_width = 8;
   static constexpr int k_bytes = 4 * k_width;
-  static constexpr int k_tile = 4;                // tokens that a matmul tile keeps in registers
-  static constexpr int k_wide_tile = 4;           // the same of wide weights
-  static constexpr int k_wide_groups = 1;         // of rows that share these, of few tokens
+  static constexpr int k_tile = 4;          // tokens that a matmul tile keeps in registers
+  static constexpr int k_panel_groups = 1;  // of rows, by panels
+  static constexpr int k_panel_tile = k_tile;
+  static constexpr int k_wide_tile = 4;           // tokens, of wide weights
+  static constexpr int k_wide_groups = 1;         // of rows that share these
   static constexpr int k_direct_tokens = 16;      // up to so many, matmul reads the packed form
   static constexpr int k_direct_costly = 10;      // the same where that is costly (see is_costly)
   static constexpr int k_prefetch_bytes = 2048;   // how far ahead of its use a line is asked for

@@ -5,8 +5,10 @@ struct VerbsNeon : NoMatrices {
   static constexpr int k_width = 8;
   static constexpr int k_bytes = 4 * k_width;
   static constexpr int k_tile = 4;
-  static constexpr int k_wide_tile = 4;    // the same of wide weights
-  static constexpr int k_wide_groups = 1;  // of rows that share these, of few tokens
+  static constexpr int k_panel_groups = 1;  // of rows, by panels
+  static constexpr int k_panel_tile = k_tile;
+  static constexpr int k_wide_tile = 4;    // tokens, of wide weights
+  static constexpr int k_wide_groups = 1;  // of rows that share these
   static constexpr int k_direct_tokens = 16;
   static constexpr int k_direct_costly = 16;
   static constexpr int k_prefetch_bytes = 2048;    // how far ahead of its use a line is asked for
