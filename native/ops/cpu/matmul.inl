@@ -295,14 +295,16 @@ void run_panels(const Step& step, const Piece& piece) {
         strips[i] = panel_strip<S>(step, piece, g + i, b, count,
                                    panels + i * k_blocks * k_panel_block_bytes);
       // Of the next groups; after the last the next blocks of the first, or the next piece.
-      const bool is_next_part = g + G >= piece.n_groups && b + count < n_blocks;
-      const int block = (is_next_part ? 0 : g + G) * n_blocks + b + (is_next_part ? count : 0);
+      const bool is_next_part = g + n_groups == piece.n_groups && b + count < n_blocks;
+      const int next = is_next_part ? 0 : g + n_groups;
+      const int block = next * n_blocks + b + (is_next_part ? count : 0);
       const Ahead ahead{piece.weights + size_t(block) * S::k_share, size_t(count) * S::k_share,
                         size_t(n_blocks) * S::k_share};
       if (n_groups == G)
         run_tiles<PanelOf<S>, G>(step, piece, strips, b, ahead);
       else
-        for (int i = 0; i < n_groups; i++) run_tiles<PanelOf<S>, 1>(step, piece, strips + i, b);
+        for (int i = 0; i < n_groups; i++)
+          run_tiles<PanelOf<S>, 1>(step, piece, strips + i, b, ahead);
     }
   }
 }
@@ -551,8 +553,11 @@ void matmul(Queue& queue, const MatmulArgs& args) {
   }
   const int groups = ends[args.count - 1];  // of one chunk of tokens
   const int total = groups * ((args.n + k_chunk_tokens - 1) / k_chunk_tokens);
-  // Few at a time where there are few, so that the workers end together.
-  const int grain = std::clamp(total / (queue.pool().size() * 16), 1, k_most_groups);
+  // Few at a time where there are few, so that the workers end together; but as many as panels take
+  // at once where each worker has some of these.
+  const int share = total / queue.pool().size();
+  const bool by_panels = args.n > V::k_direct_tokens && share >= 4 * V::k_panel_groups;
+  const int grain = std::clamp(share / 16, by_panels ? V::k_panel_groups : 1, k_most_groups);
   queue.pool().parallel_for(total, grain, [&](int begin, int end, int worker) {
     for (int i = begin; i < end;) {
       const int at = i % groups;
