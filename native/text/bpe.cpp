@@ -161,8 +161,8 @@ Status Bpe::build(const Vocabulary& vocabulary) {
 // A character is closed when its bytes merge to one symbol, and each merge across its edges, on the
 // way there and then, ranks behind all of those. The lowest rank of a text merges first, so in any
 // text the result is the same as if the character had been one symbol from the start, which saves
-// two merges of three in Chinese. Asked for after another character of several bytes: many merges
-// take a space and a lead byte.
+// the merges inside it. Asked for after another character of several bytes: many merges take a
+// space and a lead byte.
 void Bpe::close_characters() {
   std::vector<Edges> edges(static_cast<size_t>(table_.size() + extra_texts_.size()));
   for (int32_t id = 0; id < table_.size(); ++id)
