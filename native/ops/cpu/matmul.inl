@@ -130,7 +130,7 @@ struct Step {
   InputBlock* blocks = nullptr;
   WideBlock* wides = nullptr;
   const float* floats = nullptr;
-  uint8_t* panels = nullptr;  // panel_bytes per worker
+  uint8_t* panels = nullptr;  // panel_bytes per worker: a panel, sums that rest, room to pack
   size_t panel_bytes = 0;
 };
 
@@ -201,6 +201,8 @@ constexpr int k_most_groups = 4;     // most of one piece of work
 constexpr int k_chunk_tokens = 128;  // tokens of one piece of work: whole tiles of either kind
 constexpr int k_panel_blocks = 32;   // blocks unpacked at a time: codes fit the first cache
 constexpr size_t k_panel_bytes = k_panel_blocks * k_panel_block_bytes;
+constexpr int k_rest_floats = k_chunk_tokens * k_group_rows;  // sums of a group between its parts
+constexpr size_t k_rest_bytes = k_most_groups * k_rest_floats * sizeof(float);
 
 // A piece of work: some groups of one product for some tokens.
 struct Piece {
@@ -220,12 +222,18 @@ inline Strip strip_of(const Step& step, const Piece& piece, int group) {
   Strip strip;
   strip.weights = piece.weights + (group - piece.group) * group_bytes(w.dtype, step.cols);
   strip.blocks = step.cols / k_block_cols;
-  strip.begins = true;
+  strip.from = nullptr;
   strip.bias = product.bias ? product.bias + row : nullptr;
   strip.lanes = w.rows - row < k_group_rows ? w.rows - row : k_group_rows;
   strip.out = product.out + piece.token * stride + row;
   strip.out_stride = stride;
   return strip;
+}
+
+// Where the sums of a piece's group rest between parts.
+inline float* rest_of(const Step& step, const Piece& piece, int group) {
+  uint8_t* room = step.panels + piece.worker * step.panel_bytes + k_panel_bytes;
+  return reinterpret_cast<float*>(room) + group * k_rest_floats;
 }
 
 // Weights that will be unpacked next: some bytes of each of the groups.
@@ -250,7 +258,7 @@ void run_tiles(const Step& step, const Piece& piece, Strip* strips, int block,
       constexpr int T = S::k_is_packed ? Width : std::min(Width, V::k_panel_tile);
       for (int i = 0; i < Width; i += T) {
         tile<S, G, T>(strips, x + i, Width);
-        for (int g = 0; g < G; g++) strips[g].out += T * strips[g].out_stride;
+        for (int g = 0; g < G; g++) strips[g].advance(T);
       }
     });
     t += width;
@@ -272,15 +280,13 @@ Strip panel_strip(const Step& step, const Piece& piece, int group, int b, int co
   Strip strip = strip_of(step, piece, piece.group + group);
   unpack_panel<S>(strip.weights, b, count, panel);
   strip.weights = panel;
-  strip.begins = b == 0;
-  if (b + count < strip.blocks) strip.bias = nullptr;
+  strip.set_part(b == 0, b + count == strip.blocks, rest_of(step, piece, group));
   strip.blocks = count;
   return strip;
 }
 
 // Unpacks some blocks of k_panel_groups groups, uses them for all tokens, then of the next groups:
-// the panels stay in the first cache, this part of the input in the second. Sums rest in the output
-// between parts.
+// the panels stay in the first cache, this part of the input in the second.
 template <class S>
 void run_panels(const Step& step, const Piece& piece) {
   constexpr int G = V::k_panel_groups, k_blocks = k_panel_blocks / G;
@@ -333,7 +339,7 @@ void run_matrices(const Step& step, const Piece& piece) {
         const InputBlock* x = step.blocks + int64_t(piece.token + t) * n_blocks + b * T;
         for (int i = 0; i < n_groups; i++) {
           matrix_tile<P>(strips[i], x, std::min(T, piece.n_tokens - t));
-          strips[i].out += T * strips[i].out_stride;
+          strips[i].advance(T);
         }
       }
     }
@@ -356,7 +362,7 @@ void run_wide_tiles(const Step& step, const Piece& piece, Strip* strips, int blo
     const WideBlock* x = step.wides + int64_t(piece.token + t) * n_blocks + block * width;
     with_width(width,
                [&]<int T>() { tile_wide<G, std::min(T, V::k_wide_tile), IsUnit>(strips, x); });
-    for (int g = 0; g < G; g++) strips[g].out += width * strips[g].out_stride;
+    for (int g = 0; g < G; g++) strips[g].advance(width);
     t += width;
   }
 }
@@ -370,8 +376,7 @@ void run_wide_groups(const Step& step, const Piece& piece, int first) {
     for (int g = 0; g < G; g++) {
       strips[g] = strip_of(step, piece, piece.group + first + g);
       strips[g].weights = WideUnits::unit_at(strips[g].weights, b);
-      strips[g].begins = b == 0;
-      if (b + part < n_blocks) strips[g].bias = nullptr;
+      strips[g].set_part(b == 0, b + part >= n_blocks, rest_of(step, piece, first + g));
       strips[g].blocks = std::min(part, n_blocks - b);
     }
     run_wide_tiles<G, IsUnit>(step, piece, strips, b);
@@ -400,7 +405,7 @@ void run_floats(const Step& step, const Piece& piece) {
     }
     for (; g < piece.n_groups; g++)
       with_width(width, [&]<int T>() { tile_floats<1, T>(strips + g, x, step.cols); });
-    for (int g = 0; g < piece.n_groups; g++) strips[g].out += width * strips[g].out_stride;
+    for (int g = 0; g < piece.n_groups; g++) strips[g].advance(width);
     t += width;
   }
 }
@@ -447,7 +452,7 @@ const uint8_t* packed_groups(const Step& step, const Piece& piece) {
   const auto* data = static_cast<const uint8_t*>(w.data);
   if (w.layout == Weight::Layout::packed) return data + piece.group * group_bytes(w.dtype, w.cols);
   if (!has_packed_form(w)) return nullptr;
-  uint8_t* room = step.panels + piece.worker * step.panel_bytes + k_panel_bytes;
+  uint8_t* room = step.panels + piece.worker * step.panel_bytes + k_panel_bytes + k_rest_bytes;
   const int first = piece.group * k_group_rows;
   Weight rest = w;
   rest.data = data + first * w.row_bytes;
@@ -480,7 +485,7 @@ Run run_of(const Weight& w, int n_tokens) {
 bool reserve(Queue& queue, Step& step) {
   const MatmulArgs& args = *step.args;
   bool is_quantized = false, has_wide = false, is_float = false;
-  size_t room_bytes = 0;  // of a worker, beside its panel
+  size_t room_bytes = 0;  // of a worker, beside its panel and sums
   for (int i = 0; i < args.count; i++) {
     const Weight& w = args.products[i].weight;
     if (!has_packed_form(w))
@@ -500,7 +505,7 @@ bool reserve(Queue& queue, Step& step) {
   const auto lines = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
   const size_t wides = has_wide ? lines(n * wide_blocks(step.cols) * sizeof(WideBlock)) : 0;
   const size_t floats = is_float ? lines(n * step.cols * sizeof(float)) : 0;
-  step.panel_bytes = k_panel_bytes + lines(room_bytes);
+  step.panel_bytes = k_panel_bytes + k_rest_bytes + lines(room_bytes);
   const size_t panels = static_cast<size_t>(queue.pool().size()) * step.panel_bytes;
   uint8_t* p = static_cast<uint8_t*>(queue.scratch(blocks + wides + floats + panels));
   if (!p) return false;

@@ -4,27 +4,37 @@
 struct Strip {
   const uint8_t* weights;  // of the first block
   int blocks;
-  bool begins;        // sums start at zero; otherwise they go on from out
+  const float* from;  // [tokens][k_group_rows] that the sums go on from; null: from zero
   const float* bias;  // added at the end, or null
   int lanes;          // rows of the group that exist
   float* out;
   int64_t out_stride;
+
+  // The blocks before the last leave their sums in `rest`, where those after the first find them:
+  // an output whose rows lie a power of two apart has one set of the first cache for all tokens.
+  void set_part(bool is_first, bool is_last, float* rest) {
+    if (!is_first) from = rest;
+    if (is_last) return;
+    bias = nullptr;
+    lanes = k_group_rows;
+    out = rest;
+    out_stride = k_group_rows;
+  }
+  void advance(int n_tokens) {
+    out += n_tokens * out_stride;
+    if (from) from += n_tokens * k_group_rows;
+  }
 };
 
 // The sums of T tokens, of which the first n exist. A strip by value: nothing that is stored can
 // change it.
 template <int T>
 inline void load_sums(const Strip strip, F32 (&sums)[k_halves][T], int n = T) {
-  for (int h = 0; h < k_halves; h++) {
-    const int lanes = strip.lanes - h * V::k_width;
+  for (int h = 0; h < k_halves; h++)
 #pragma GCC unroll 16
-    for (int t = 0; t < T; t++) {
-      const float* p = strip.out + t * strip.out_stride + h * V::k_width;
-      sums[h][t] = strip.begins || t >= n ? V::zero()
-                   : lanes >= V::k_width  ? V::load(p)
-                                          : V::load_first(p, lanes < 0 ? 0 : lanes);
-    }
-  }
+    for (int t = 0; t < T; t++)
+      sums[h][t] =
+          strip.from && t < n ? V::load(strip.from + t * k_group_rows + h * V::k_width) : V::zero();
 }
 
 template <int T>
