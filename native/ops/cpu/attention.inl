@@ -67,7 +67,7 @@ static void attend_tile(const AttentionPlan& plan, const Tile& tile, Workbench b
   write_rows(plan, tile, bench.whole);
 }
 
-// The tiles of a call, the longest ones first.
+// The tiles of a call, the longest ones of a sequence first.
 static void list_tiles(const AttentionPlan& plan, Tile* tiles) {
   const AttentionArgs& args = plan.args;
   int n = 0;
@@ -82,10 +82,8 @@ static void list_tiles(const AttentionPlan& plan, Tile* tiles) {
   }
 }
 
-static int count_tiles(const AttentionPlan& plan) {
-  int n = 0;
-  for (int s = 0; s < plan.args.n_spans; ++s)
-    n += (plan.args.spans[s].n_rows * plan.group + k_tile_rows - 1) / k_tile_rows;
+static int count_tiles(const AttentionPlan& plan, const Span& span) {
+  const int n = (span.n_rows * plan.group + k_tile_rows - 1) / k_tile_rows;
   return n * plan.args.cache.shape.kv_heads;
 }
 
@@ -158,17 +156,24 @@ static void attend_by_tiles(Queue& queue, const AttentionPlan& plan, const Divis
 // Chooses the division and takes its memory; false when there is none.
 static bool divide(Queue& queue, const AttentionPlan& plan, Division& division) {
   constexpr int64_t k_most_part_floats = int64_t{16} << 20;
-  const int n_tiles = count_tiles(plan), n_workers = queue.pool().size();
-  int most_ranges = 0, most_rows = 0;
+  const int n_workers = queue.pool().size();
+  int n_tiles = 0, most_ranges = 0, most_rows = 0;
+  int64_t all_ranges = 0;
   for (int s = 0; s < plan.args.n_spans; ++s) {
     const Span& span = plan.args.spans[s];
-    most_ranges = std::max(most_ranges, (span.first_position + span.n_rows - 1) / k_range + 1);
+    const int ranges = (span.first_position + span.n_rows - 1) / k_range + 1;
+    most_ranges = std::max(most_ranges, ranges);
+    n_tiles += count_tiles(plan, span);
+    all_ranges += int64_t{ranges} * count_tiles(plan, span);
     most_rows = std::max(most_rows, std::min(k_tile_rows, span.n_rows * plan.group));
   }
   const int64_t part_floats =
       Partial::floats(plan.layout, most_rows) * most_ranges * static_cast<int64_t>(n_tiles);
-  const bool by_ranges = n_workers > 1 && most_ranges > 1 && n_tiles < 2 * n_workers &&
-                         part_floats <= k_most_part_floats;
+  // Whole tiles are too coarse where there are few, or where one is long beside a worker's share.
+  const bool are_coarse =
+      n_tiles < 2 * n_workers || int64_t{2} * most_ranges * n_workers > all_ranges;
+  const bool by_ranges =
+      n_workers > 1 && most_ranges > 1 && are_coarse && part_floats <= k_most_part_floats;
   const int64_t bench_floats = Workbench::floats(plan.layout) * n_workers;
   const size_t tile_bytes = (sizeof(Tile) * static_cast<size_t>(n_tiles) + 63) / 64 * 64;
   const int64_t floats = bench_floats + (by_ranges ? part_floats : 0);
