@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -77,19 +78,68 @@ size_t kilobytes_of(const char* key) {
          1024;
 }
 
-// Bytes from a control group's file; no limit when absent or "max".
-size_t group_limit(const char* path) {
-  const std::string line = first_line(path);
-  if (line.empty() || line == "max") return std::numeric_limits<size_t>::max();
-  return static_cast<size_t>(std::strtoull(line.c_str(), nullptr, 10));
+// The folders of the control groups that limit a resource ("cpu", "memory") of this process, of
+// either version, from its own to the root, which in a container is the container's.
+std::vector<std::string> group_folders(const std::string& resource) {
+  std::vector<std::string> folders;
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {  // number:controllers:path
+    const size_t start = line.find(':') + 1, end = line.find(':', start);
+    if (end == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(start, end - start) + ",";
+    const bool is_second = controllers == ",,";
+    if (!is_second && controllers.find("," + resource + ",") == std::string::npos) continue;
+    const std::string root = "/sys/fs/cgroup" + (is_second ? "" : "/" + resource);
+    std::string path = line.substr(end + 1);
+    for (; path.find('/') == 0; path.resize(path.rfind('/'))) folders.push_back(root + path);
+    folders.push_back(root);
+  }
+  return folders;
 }
 
-// Whole processors of the container's time quota; no limit when there is none.
+// The line of the second version's file, else of the first's.
+std::string group_line(const std::string& folder, const char* second, const char* first) {
+  const std::string line = first_line(folder + second);
+  return line.empty() ? first_line(folder + first) : line;
+}
+
+// Bytes of files that a group has read or mapped: the kernel gives them back when it has to.
+size_t group_file_bytes(const std::string& folder) {
+  std::ifstream file(folder + "/memory.stat");
+  size_t own = 0, below = 0, value = 0;
+  for (std::string key; file >> key >> value;) {
+    if (key == "inactive_file" || key == "active_file") own += value;
+    if (key == "total_inactive_file" || key == "total_active_file") below += value;
+  }
+  return std::max(own, below);
+}
+
+// Bytes that the groups allow, less what is in use where that is asked; no limit where none is set.
+size_t group_bytes(bool less_used) {
+  size_t least = std::numeric_limits<size_t>::max();
+  for (const std::string& folder : group_folders("memory")) {
+    const std::string limit = group_line(folder, "/memory.max", "/memory.limit_in_bytes");
+    const std::string used = group_line(folder, "/memory.current", "/memory.usage_in_bytes");
+    if (limit.empty() || limit == "max") continue;
+    const size_t most = std::strtoull(limit.c_str(), nullptr, 10);
+    size_t taken = less_used ? std::strtoull(used.c_str(), nullptr, 10) : 0;
+    taken -= std::min(taken, group_file_bytes(folder));
+    least = std::min(least, most > taken ? most - taken : 0);
+  }
+  return least;
+}
+
+// Whole processors of the groups' time quotas; no limit when there is none.
 int quota_cores() {
-  std::istringstream line(first_line("/sys/fs/cgroup/cpu.max"));
-  double quota = 0, period = 0;
-  if (!(line >> quota >> period) || period <= 0) return std::numeric_limits<int>::max();
-  return std::max(1, static_cast<int>(quota / period));
+  int least = std::numeric_limits<int>::max();
+  for (const std::string& folder : group_folders("cpu")) {
+    std::istringstream line(group_line(folder, "/cpu.max", "/cpu.cfs_quota_us") + " " +
+                            first_line(folder + "/cpu.cfs_period_us"));
+    double quota = 0, period = 0;
+    if (line >> quota >> period && quota > 0 && period > 0)
+      least = std::min(least, std::max(1, static_cast<int>(quota / period)));
+  }
+  return least;
 }
 
 void count_processors(Cpu& info) {
@@ -97,16 +147,18 @@ void count_processors(Cpu& info) {
   info.cores = info.threads;
 #if defined(__linux__)
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return;
-  info.threads = std::max(1, CPU_COUNT(&set));
+  CPU_ZERO(&set);
   std::set<std::string> cores;  // a core is the list of its sibling threads
+  if (sched_getaffinity(0, sizeof set, &set) == 0) info.threads = std::max(1, CPU_COUNT(&set));
   for (int i = 0; i < CPU_SETSIZE; ++i) {
     if (!CPU_ISSET(static_cast<size_t>(i), &set)) continue;
     const std::string siblings = first_line("/sys/devices/system/cpu/cpu" + std::to_string(i) +
                                             "/topology/thread_siblings_list");
     cores.insert(siblings.empty() ? std::to_string(i) : siblings);
   }
-  info.cores = std::clamp(static_cast<int>(cores.size()), 1, quota_cores());
+  if (!cores.empty()) info.cores = static_cast<int>(cores.size());
+  info.cores = std::min(info.cores, quota_cores());
+  info.threads = std::min(info.threads, quota_cores());
 #endif
 }
 
@@ -117,7 +169,7 @@ Cpu ask() {
 #if defined(__linux__)
   const std::string name = field_of("/proc/cpuinfo", "model name");
   if (!name.empty()) info.name = name;
-  info.memory_bytes = std::min(kilobytes_of("MemTotal"), group_limit("/sys/fs/cgroup/memory.max"));
+  info.memory_bytes = std::min(kilobytes_of("MemTotal"), group_bytes(false));
 #elif defined(__APPLE__)
   size_t size = sizeof info.memory_bytes;
   sysctlbyname("hw.memsize", &info.memory_bytes, &size, nullptr, 0);
@@ -161,11 +213,7 @@ bool may_use_amx() {
 
 size_t free_memory_bytes() {
 #if defined(__linux__)
-  const size_t limit = group_limit("/sys/fs/cgroup/memory.max");
-  const size_t used = limit == std::numeric_limits<size_t>::max()
-                          ? 0
-                          : group_limit("/sys/fs/cgroup/memory.current");
-  return std::min(kilobytes_of("MemAvailable"), limit > used ? limit - used : 0);
+  return std::min(kilobytes_of("MemAvailable"), group_bytes(true));
 #else
   return cpu().memory_bytes;
 #endif

@@ -9,8 +9,8 @@ namespace millrace {
 
 struct Cpu {
   std::string name;  // "AMD EPYC 9B14", or "unknown"
-  int threads = 1;   // hardware threads this process may run on
-  int cores = 1;     // physical cores among them, within the container's quota
+  int threads = 1;   // hardware threads this process may run on, within its groups' time quota
+  int cores = 1;     // physical cores among them, likewise
   size_t memory_bytes = 0;
   bool avx2 = false;       // with FMA and F16C
   bool avx512 = false;     // F, BW, VL, DQ and VNNI, besides avx2

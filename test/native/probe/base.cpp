@@ -4,6 +4,7 @@
 #include <iterator>
 #include <string>
 
+#include "base/cpu.h"
 #include "base/result.h"
 #include "probe.h"
 
@@ -28,11 +29,21 @@ void set_ops(const Napi::CallbackInfo& info) {
     unsetenv("MILLRACE_OPS");
 }
 
+// cpuCounts(): { threads, cores, memoryBytes }, what this process may use
+Napi::Value cpu_counts(const Napi::CallbackInfo& info) {
+  Napi::Object counts = Napi::Object::New(info.Env());
+  counts.Set("threads", cpu().threads);
+  counts.Set("cores", cpu().cores);
+  counts.Set("memoryBytes", static_cast<double>(cpu().memory_bytes));
+  return counts;
+}
+
 }  // namespace
 
 void register_base(Napi::Env env, Napi::Object exports) {
   exports.Set("errorCodes", Napi::Function::New(env, error_codes));
   exports.Set("setOps", Napi::Function::New(env, set_ops));
+  exports.Set("cpuCounts", Napi::Function::New(env, cpu_counts));
 }
 
 }  // namespace millrace
