@@ -20,7 +20,7 @@ export interface Case {
   promptTokens: number
   /** Tokens that all prompts of a case begin with; none without it. */
   sharedTokens?: number
-  /** The shared tokens were asked about before. */
+  /** Each stream had asked about the shared tokens before. */
   warm?: boolean
   /** Beside a foreign thread that never rests. */
   busy?: boolean
@@ -41,6 +41,8 @@ export interface Case {
   /** The consumers await whole completions instead of reading pieces. */
   awaited?: boolean
   text?: 'english' | 'chinese' | 'code'
+  /** The prompt is a message in English: it is put into the template and tokenized. */
+  chat?: boolean
 }
 
 /** What one process measured. */

@@ -34,10 +34,28 @@ export const losses = (before: Results, after: Results): Loss[] =>
     return [{ name: row.case.name, before: was.value.median, after: is.value.median, loss }]
   })
 
-/** Cases that keep no promise: a void time, or a limit passed. */
+/** How many cases both results have a time of. */
+export const compared = (before: Results, after: Results): number =>
+  after.rows.filter(
+    ({ case: { name }, drivers }) =>
+      drivers.length > 0 && before.rows.some((row) => row.case.name === name && row.drivers[0]),
+  ).length
+
+/** The results that later ones are compared with: of each case, the newest row that has a time. */
+export const newestOf = (results: readonly Results[]): Results | undefined => {
+  const newestFirst = results.toSorted((a, b) => (a.date < b.date ? 1 : -1))
+  const [newest] = newestFirst
+  if (!newest) return undefined
+  const rows = new Map<string, Row>()
+  for (const row of newestFirst.flatMap((one) => one.rows))
+    if (row.drivers.length > 0 && !rows.has(row.case.name)) rows.set(row.case.name, row)
+  return { ...newest, rows: [...rows.values()] }
+}
+
+/** Cases that keep no promise: not run, a void time, or a limit passed. */
 export const failures = (results: Results): string[] =>
-  results.rows.flatMap(({ case: row, drivers: [ours] }) => {
-    if (!ours) return []
+  results.rows.flatMap(({ case: row, drivers: [ours], skipped }) => {
+    if (!ours) return [`${row.name}: not run, ${skipped ?? 'no engine'}`]
     if (ours.void) return [`${row.name}: void, ${ours.void}`]
     const { median } = ours.value
     if (row.limit === undefined || median <= row.limit) return []

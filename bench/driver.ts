@@ -17,6 +17,8 @@ export interface OpenOptions {
 export interface StreamRequest {
   prompt: Int32Array
   tokens: number
+  /** What a user says, in place of the prompt, where the engine has chats. */
+  chat?: string
   /** Await the whole answer instead of reading pieces, where the engine has such a call. */
   awaited: boolean
 }

@@ -1,6 +1,8 @@
 // The machine's physical limits, which every result is divided by: sequential read bandwidth over
 // huge pages, peak f32 multiply-adds and peak int8 multiply-adds (2 operations each), for 1..N
-// threads, each on its own core. Prints one JSON object; medians of some repetitions.
+// threads, each on its own core; and the barrier that every part of a step pays here, a call of the
+// thread pool in which each worker waits for the others. Prints one JSON object; medians of some
+// repetitions.
 //   bench-limits [threads] [MiB per thread] [repetitions]
 
 #include <algorithm>
@@ -25,6 +27,7 @@
 #endif
 
 #include "base/cpu.h"
+#include "base/thread-pool.h"
 
 using namespace millrace;
 
@@ -226,16 +229,43 @@ double seconds(int threads, F&& body) {
 }
 
 template <class F>
+double median_of(int repetitions, F&& once) {
+  std::vector<double> values;
+  for (int i = 0; i < repetitions; i++) values.push_back(once());
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+template <class F>
 double median_rate(int repetitions, double amount, F&& once) {
-  std::vector<double> rates;
-  for (int i = 0; i < repetitions; i++) rates.push_back(amount / once() / 1e9);
-  std::sort(rates.begin(), rates.end());
-  return rates[rates.size() / 2];
+  return median_of(repetitions, [&] { return amount / once() / 1e9; });
+}
+
+// Microseconds of a call of the pool from its start to its end, workers awake, one range for each:
+// none ends before all have begun.
+double barrier_us(int threads, int repetitions) {
+  using Clock = std::chrono::steady_clock;
+  constexpr int k_calls = 20'000;
+  ThreadPool pool(threads);
+  std::atomic<long> begun = 0;
+  long calls = 0;
+  return median_of(repetitions, [&] {
+    const auto start = Clock::now();
+    for (int i = 0; i < k_calls; i++) {
+      const long all = ++calls * pool.size();
+      pool.parallel_for(pool.size(), 1, [&](int, int, int) {
+        begun++;
+        for (int tries = 0; begun < all; tries++)
+          if (tries > 1000) std::this_thread::yield();  // somebody has no core of its own
+      });
+    }
+    return std::chrono::duration<double, std::micro>(Clock::now() - start).count() / k_calls;
+  });
 }
 
 void print_list(const char* name, const std::vector<double>& values, bool last) {
   std::printf("\"%s\":[", name);
-  for (size_t i = 0; i < values.size(); i++) std::printf("%s%.1f", i ? "," : "", values[i]);
+  for (size_t i = 0; i < values.size(); i++) std::printf("%s%.2f", i ? "," : "", values[i]);
   std::printf("]%s", last ? "}\n" : ",");
 }
 
@@ -260,7 +290,11 @@ int main(int argc, char** argv) {
       return seconds(threads, [&](int i) { read_all(buffers[i]); });
     }));
   const auto known = peaks();
-  print_list("read", rates, known.empty());
+  print_list("read", rates, false);
+  rates.clear();
+  for (int threads = 1; threads <= most; threads++)
+    rates.push_back(barrier_us(threads, repetitions));
+  print_list("barrier_us", rates, known.empty());
   for (size_t k = 0; k < known.size(); k++) {
     rates.clear();
     for (int threads = 1; threads <= most; threads++)

@@ -26,6 +26,8 @@ export interface Machine {
 /** Per number of threads: GB/s read, billions of operations per second. */
 export interface Limits {
   read: number[]
+  /** Microseconds of a call of the thread pool in which each worker only waits for the others. */
+  barrier_us?: number[]
   f32_avx2?: number[]
   f32_avx512?: number[]
   int16_avx2?: number[]

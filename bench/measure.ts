@@ -8,7 +8,7 @@ import type { Driver, OpenOptions, Runtime, Stream, ToolDriver } from './driver.
 import { pieceGaps, tokenGaps } from './gaps.js'
 import { endedChildSeconds } from './machine.js'
 import { mainThreadSeconds, replay } from './replay.js'
-import { aboutShared, type Part, requests, shortened, warmUp, warmUpTokens } from './requests.js'
+import { askedBefore, type Part, requests, shortened, warmUp, warmUpTokens } from './requests.js'
 import { median } from './statistics.js'
 import { documents } from './text.js'
 
@@ -83,7 +83,7 @@ const batch = async (part: Part, runtime: Runtime): Promise<Measured> => {
   }
   await runtime.parallel(shortened(part, 2))
   for (let repetition = 0; repetition < part.row.repetitions; repetition++) {
-    if (part.row.warm) await runtime.generate(aboutShared(part, repetition))
+    if (part.row.warm) await runtime.parallel(askedBefore(part, repetition))
     const start = performance.now()
     const streams = await runtime.parallel(requests(part, repetition))
     result.values.push((total(streams) * 1000) / (performance.now() - start))
@@ -130,12 +130,13 @@ const mainThreadSleeps = (): number => {
   return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN)
 }
 
-const crossingWarmUpTokens = 128
+const crossingWarmUps = 3
 
 // The CPU time of the main thread, what the kernel takes to wake it included; beside it what Node
 // calls the active time of its event loop, which also counts waiting for a processor.
 const crossing = async (part: Part, runtime: Runtime): Promise<Measured> => {
-  await runtime.parallel(shortened(part, crossingWarmUpTokens))
+  // As many tokens as are measured, some times over: a server's code has long been compiled.
+  for (let i = 0; i < crossingWarmUps; i++) await runtime.parallel(shortened(part, part.row.tokens))
   const result: Measured = {
     values: [],
     extra: {
@@ -196,12 +197,19 @@ const privateMiB = (): number => {
   return Number(/RssAnon:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) / 1024
 }
 
+// About 128 tokens with their template.
+const chatUnits = 600
+
+const chatText = (): string => documents('english').join(' ').slice(0, chatUnits)
+
 const loadSample = async (part: Part, open: () => Promise<Runtime>): Promise<Sample> => {
+  const chat = part.row.chat ? chatText() : undefined
   const start = performance.now()
   const runtime = await open()
   const ready = performance.now() - start
   const [request] = requests(part, 0)
   if (!request) throw new Error('Expected one sequence')
+  if (chat !== undefined) request.chat = chat
   const stream = await runtime.generate(request)
   // What an engine has put off until after it was ready is a part of its memory.
   await runtime.generate({ ...request, tokens: warmUpTokens })
@@ -212,6 +220,7 @@ const loadSample = async (part: Part, open: () => Promise<Runtime>): Promise<Sam
       'ready ms': [ready],
       'private MiB': [privateMiB()],
       'peak MiB': [process.resourceUsage().maxRSS / 1024],
+      ...(chat === undefined ? {} : { 'tokens of the message': [runtime.tokenize(chat).length] }),
     },
     tokens: stream.tokens,
   }

@@ -6,7 +6,9 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import type { Case } from './case.js'
 import type { Limits } from './machine.js'
+import { shapes } from './model-shapes.js'
 import type { DriverResult, PartLimits, Results, Row } from './results.js'
 import type { Spread } from './statistics.js'
 
@@ -50,6 +52,13 @@ const share = (value: number, unit: string, limit: number, of: string): string =
     ? `${short(value)} ${unit}, ${((100 * value) / limit).toFixed(0)} % of ${of}`
     : `${short(value)} ${unit}`
 
+// Keys and values in f16 that a token reads, at the middle of the answer.
+const cachedBytes = ({ shape: name, promptTokens, tokens }: Case): number => {
+  const shape = shapes[name]
+  if (!shape) return 0
+  return 4 * shape.layers * shape.kvHeads * shape.headDim * (promptTokens + tokens / 2)
+}
+
 /** What the first driver's number is of the machine's limits; empty where it has no denominator. */
 export const denominator = (row: Row, limits: PartLimits): string => {
   const [ours] = row.drivers
@@ -59,7 +68,8 @@ export const denominator = (row: Row, limits: PartLimits): string => {
   const [peak, ofPeak] = peakOf(row.case.type, limits, threads)
   if (kind === 'decode') {
     const read = limitOf(limits, ['read'], threads)
-    return share((ours.value.median * bytesPerToken) / 1e9, 'GB/s', read, 'read bandwidth')
+    const bytes = bytesPerToken + cachedBytes(row.case)
+    return share((ours.value.median * bytes) / 1e9, 'GB/s', read, 'read bandwidth')
   }
   if (kind === 'prefill') {
     return share((ours.value.median * layerOperations) / 1e9, 'GOP/s', peak, ofPeak)
@@ -80,7 +90,9 @@ const ratio = (row: Row): string => {
   const peer = row.peer ?? row.drivers[1]?.driver
   const counted = row.drivers.filter(({ driver }, i) => i === 0 || driver === peer)
   if (!row.ratio || counted.some((result) => result.void)) return '-'
-  return row.ratio.median.toFixed(2)
+  const [ours, theirs] = counted.map(({ extra }) => extra['decoding tokens/s']?.median ?? 0)
+  const decoding = ours && theirs ? `, decoding ${(ours / theirs).toFixed(2)}` : ''
+  return row.ratio.median.toFixed(2) + decoding
 }
 
 const table = (head: readonly string[], lines: readonly (readonly string[])[]): string =>
@@ -125,14 +137,15 @@ const list = (values: readonly number[] | undefined): string =>
 
 const limitsLine = (name: string, limits: Limits | undefined): string => {
   if (!limits) return ''
-  const { read, f32_avx2, f32_avx512, int16_avx2, int16_vnni } = limits
+  const { read, barrier_us, f32_avx2, f32_avx512, int16_avx2, int16_vnni } = limits
   const { int8_avx2, int8_avx_vnni, int8_vnni, int8_amx } = limits
   return (
     `Limits ${name}, for 1..${read.length} threads: read ${list(read)} GB/s; ` +
     `f32 ${list(f32_avx512 ?? f32_avx2)} GFLOP/s` +
     `${int16_avx2 ? `, int16 ${list(int16_vnni ?? int16_avx2)} GOP/s` : ''}; ` +
     `int8 multiply-add pairs ${list(int8_avx2)}, ` +
-    `VNNI ${list(int8_vnni ?? int8_avx_vnni)}, AMX ${list(int8_amx)} GOP/s.`
+    `VNNI ${list(int8_vnni ?? int8_avx_vnni)}, AMX ${list(int8_amx)} GOP/s` +
+    `${barrier_us ? `; a barrier of the thread pool ${list(barrier_us)} us` : ''}.`
   )
 }
 
@@ -153,7 +166,9 @@ const busiest = (rows: readonly Row[]): number => {
 
 const versions = (rows: readonly Row[]): string => {
   const all = rows.flatMap(({ drivers }) =>
-    drivers.map(({ driver, version, detail }) => `${driver} ${version}${detail && ` (${detail})`}`),
+    drivers.map(({ driver, version, detail }) =>
+      [driver, version, detail && `(${detail})`].filter(Boolean).join(' '),
+    ),
   )
   return [...new Set(all)].join(', ')
 }

@@ -43,11 +43,18 @@ export const shortened = (part: Part, tokens: number): StreamRequest[] =>
     tokens,
   }))
 
-/** What leaves the shared tokens of all prompts in a cache. */
-export const aboutShared = (part: Part, repetition: number): StreamRequest => {
-  const [request] = requests(part, repetition)
-  if (!request) throw new Error('Expected a sequence')
-  return { ...request, prompt: request.prompt.slice(0, part.row.sharedTokens), tokens: 1 }
+const earlierRepetition = 50
+
+/**
+ * What every stream asked before: prompts that begin as those of the repetition and end otherwise. A
+ * server with a cache for each stream has the shared tokens in every one of them then.
+ */
+export const askedBefore = (part: Part, repetition: number): StreamRequest[] => {
+  const measured = requests(part, repetition)
+  return requests(part, earlierRepetition + repetition).map(({ prompt, ...request }, index) => {
+    prompt.set(measured[index]?.prompt.subarray(0, part.row.sharedTokens) ?? [])
+    return { ...request, prompt, tokens: 1 }
+  })
 }
 
 /** The longest prompt of the cases, and some tokens after it. */

@@ -4,7 +4,7 @@
 //     [--rounds n] [--repetitions n] [--wait seconds]
 // Words choose cases (kind, shape, type, engine); all have to fit, a,b is either. --check compares
 // with the committed results of the same kind of machine, or with --against <file>, and fails on a
-// loss. --add keeps the rows that the file has of the same commit, with their limits: a series in
+// loss, on a case that did not run and where there is nothing to compare with. --add keeps the rows that the file has of the same commit, with their limits: a series in
 // parts. --rounds: processes of each engine, in turn; --repetitions: measurements in each (one
 // in many rounds, where the machine's bandwidth moves from minute to minute), but for what a process
 // does once: opening a model, a peer's batch. --wait: how long for a quiet machine before each.
@@ -25,7 +25,7 @@ import { load } from './cases/load.js'
 import { prefill } from './cases/prefill.js'
 import { serve } from './cases/serve.js'
 import { tokenize } from './cases/tokenize.js'
-import { failures, losses } from './check.js'
+import { compared, failures, losses, newestOf } from './check.js'
 import { tools as ikLlamaCpp } from './drivers/ik-llama-cpp.js'
 import { tools as llamaCpp } from './drivers/llama-cpp.js'
 import { type Tools, toolsFolder } from './drivers/llama-tools.js'
@@ -203,25 +203,24 @@ const chosenCases = (): Case[] => {
 }
 
 const earlier = (kind: string): Results | undefined => {
-  if (options.against) return JSON.parse(readFileSync(options.against, 'utf8'))
+  const read = (file: string): Results => JSON.parse(readFileSync(file, 'utf8'))
+  if (options.against) return read(options.against)
   if (!existsSync(resultsFolder)) return undefined
-  const name = readdirSync(resultsFolder)
-    .filter((file) => file.endsWith(`-${kind}.json`))
-    .sort()
-    .at(-1)
-  return name ? JSON.parse(readFileSync(join(resultsFolder, name), 'utf8')) : undefined
+  const files = readdirSync(resultsFolder).filter((file) => file.endsWith(`-${kind}.json`))
+  return newestOf(files.map((file) => read(join(resultsFolder, file))))
 }
 
 const check = (results: Results, before: Results | undefined): void => {
-  if (!before) console.log(`check: no earlier results of ${results.machine.kind}`)
+  const count = before ? compared(before, results) : 0
   const lost = before ? losses(before, results) : []
   for (const { name, before: was, after, loss } of lost) {
     console.log(`loss: ${name} from ${was} to ${after}, ${(100 * loss).toFixed(1)} %`)
   }
   const broken = failures(results)
   for (const line of broken) console.log(`failed: ${line}`)
-  if (lost.length + broken.length > 0) process.exitCode = 1
-  else console.log('check: no loss')
+  if (count === 0) console.log(`failed: nothing to compare with on ${results.machine.kind}`)
+  if (lost.length + broken.length > 0 || count === 0) process.exitCode = 1
+  else console.log(`check: no loss in ${count} of ${results.rows.length} cases, the others are new`)
 }
 
 // The rows of the earlier parts of the series.

@@ -1,5 +1,6 @@
 // From a warm page cache: until the first token of a 128-token prompt, until the engine takes
-// requests, and the private memory once weights are packed, with room for 2,048 positions.
+// requests, and the private memory once weights are packed, with room for 2,048 positions. `chat`:
+// the prompt is a message of about as many tokens, which a template takes.
 import type { Case } from '../case.js'
 
 const row = (shape: string, type: string): Case => ({
@@ -19,4 +20,15 @@ const row = (shape: string, type: string): Case => ({
   better: 'lower',
 })
 
-export const load: readonly Case[] = [row('qwen3-0.6b', 'Q4_0'), row('qwen3-0.6b', 'Q8_0')]
+const chat = (shape: string, type: string): Case => ({
+  ...row(shape, type),
+  name: `load ${shape} ${type}, to the first token of a chat`,
+  chat: true,
+  drivers: ['millrace'],
+})
+
+export const load: readonly Case[] = [
+  row('qwen3-0.6b', 'Q4_0'),
+  row('qwen3-0.6b', 'Q8_0'),
+  chat('qwen3-0.6b', 'Q4_0'),
+]

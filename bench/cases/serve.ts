@@ -1,7 +1,7 @@
 // Streaming clients that begin together, each with a prompt that starts as everybody's and ends as
 // its own: generated tokens per second of wall time, and beside it each client's wait for the first
-// token and the longest gap between two tokens. `cold`: nobody asked before; `warm`: the common part
-// was asked about once. Ours through the public API, the peers' servers over HTTP.
+// token and the longest gap between two tokens. `cold`: nobody asked before; `warm`: each client had
+// asked something about the common part, so that a server with a cache for each has it in all. Ours through the public API, the peers' servers over HTTP.
 import type { Case } from '../case.js'
 import { servers } from './peers.js'
 

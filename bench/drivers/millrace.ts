@@ -11,7 +11,9 @@ const root = new URL('../../', import.meta.url)
 const stream = async (engine: Engine, request: StreamRequest): Promise<Stream> => {
   const answer: Stream = { start: performance.now(), arrivals: [], tokens: [] }
   const generation = engine.generate({
-    prompt: request.prompt,
+    ...(request.chat === undefined
+      ? { prompt: request.prompt }
+      : { messages: [{ role: 'user', content: request.chat }] }),
     maxTokens: request.tokens,
     temperature: 0,
     ignoreEos: true,
@@ -21,11 +23,12 @@ const stream = async (engine: Engine, request: StreamRequest): Promise<Stream> =
     answer.arrivals.push({ at: performance.now(), tokens: completion.tokens.length })
     return { ...answer, tokens: [...completion.tokens] }
   }
+  const parts: Int32Array[] = []
   for await (const piece of generation) {
     answer.arrivals.push({ at: performance.now(), tokens: piece.tokens.length })
-    for (const token of piece.tokens) answer.tokens.push(token)
+    parts.push(piece.tokens)
   }
-  return answer
+  return { ...answer, tokens: parts.flatMap((part) => [...part]) }
 }
 
 const pageTokens = 32

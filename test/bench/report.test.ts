@@ -12,6 +12,22 @@ describe('report', () => {
     expect(text).toContain('**100** (100..100) | **50** (50..50) | 2.00 | 20 GB/s, 50 % of read')
   })
 
+  it('counts keys and values among what a token reads', () => {
+    const deep = { shape: 'qwen3-0.6b', promptTokens: 2048, tokens: 32 }
+    const row = { ...decodeRow([50], [25], deep), work }
+    expect(denominator(row, resultsOf().limits)).toBe('21.8 GB/s, 55 % of read bandwidth')
+  })
+
+  it('sets the rates of decoding alone beside those of the whole batch', () => {
+    const batch = { kind: 'batch' } as const
+    const row = decodeRow([100], [50], batch)
+    for (const [i, driver] of row.drivers.entries()) {
+      const value = [90, 60][i] ?? 0
+      driver.extra['decoding tokens/s'] = { median: value, min: 0, max: value, p99: 0, count: 1 }
+    }
+    expect(report(resultsOf(row))).toContain('| 2.00, decoding 1.50 |')
+  })
+
   it('rounds to three digits and drops zeros behind the point alone', () => {
     const text = report(resultsOf(decodeRow([99.96, 99.96], [20.04, 20.04])))
     expect(text).toContain('**100** (100..100) | **20** (20..20)')
@@ -66,6 +82,13 @@ describe('report', () => {
       'read 20 / 40 GB',
       'read 18 / 30 GB',
     ])
+  })
+
+  it('says what a barrier of the thread pool takes, where that was measured', () => {
+    const results = resultsOf(decodeRow([100], [50]))
+    expect(report(results)).not.toContain('thread pool')
+    results.limits.after = { read: [18, 30], barrier_us: [0.01, 0.45] }
+    expect(report(results)).toContain('GOP/s; a barrier of the thread pool 0.01 / 0.45 us.')
   })
 
   it('gives no share where the limits were not measured', () => {
