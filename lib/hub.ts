@@ -3,10 +3,12 @@
 
 import { createHash } from 'node:crypto'
 import {
+  closeSync,
   createReadStream,
   createWriteStream,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -94,15 +96,28 @@ function filesUnder(folder: string): string[] {
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/'))
 }
 
+function filesOf(folder: string): string[] {
+  try {
+    return filesUnder(folder)
+  } catch (error) {
+    const { message } = error as Error
+    throw new MillraceError('io', `cannot read the cache of models: ${message}`, { cause: error })
+  }
+}
+
 /** The first file of a downloaded model; undefined when it, or a part of it, is not there. */
 export function findCached(source: string, cacheFolder = defaultFolder()): string | undefined {
   const { repo, wanted } = parseSource(source)
   const folder = join(cacheFolder, repo)
-  const files = filesUnder(folder)
+  const files = filesOf(folder)
   const complete = files.filter((path) => partsOf(path).every((part) => files.includes(part)))
   const chosen = chooseFile(complete, wanted)
   return chosen === undefined ? undefined : join(folder, chosen)
 }
+
+// What only a call of the file system says; "read" and "write" are those of connections, too.
+const fileCodes = /^(ENOSPC|EACCES|EROFS|EDQUOT|EPERM|EIO|EFBIG|EMFILE|ENFILE)$/
+const fileCalls = /^(open|mkdir|rename|l?stat|unlink|rm|rmdir|scandir|ftruncate)$/
 
 /** Any failure of a download as one of our codes. */
 function networkError(what: string, error: unknown, signal?: AbortSignal): unknown {
@@ -110,17 +125,18 @@ function networkError(what: string, error: unknown, signal?: AbortSignal): unkno
   if (signal?.aborted) {
     return new MillraceError('aborted', `${what} was aborted`, { cause: signal.reason })
   }
-  const { statusCode, message, code } = error as {
+  const { statusCode, message, code, syscall } = error as {
     statusCode?: number
     message?: string
     code?: string
+    syscall?: string
   }
   if (statusCode === 404 || statusCode === 401 || statusCode === 403) {
     return new MillraceError('not-found', `${what}: the hub answered ${statusCode}`, {
       cause: error,
     })
   }
-  const isLocal = /^(ENOSPC|EACCES|EROFS|EDQUOT|EPERM)$/.test(code ?? '')
+  const isLocal = fileCodes.test(code ?? '') || fileCalls.test(syscall ?? '')
   return new MillraceError(isLocal ? 'io' : 'network', `${what}: ${message ?? error}`, {
     cause: error,
   })
@@ -135,12 +151,23 @@ function fetchWith(signal: AbortSignal | undefined): typeof fetch {
   return (input, init) => fetch(input, signal === undefined ? init : { ...init, signal })
 }
 
+/** Whether a name of the hub's stays below the folder that it is joined to. */
+const staysBelow = (path: string): boolean =>
+  path.split('/').every((part) => !['', '.', '..'].includes(part)) && !/[\\:\0]/.test(path)
+
 async function listRemote(repo: string, signal: AbortSignal | undefined): Promise<RemoteFile[]> {
   const { listFiles } = await import('@huggingface/hub')
   const files: RemoteFile[] = []
   const options = { repo, recursive: true, hubUrl: endpoint(), fetch: fetchWith(signal) }
   for await (const entry of listFiles({ ...options, ...credentials() })) {
     if (entry.type !== 'file') continue
+    if (!staysBelow(entry.path)) {
+      const path = JSON.stringify(entry.path)
+      throw new MillraceError(
+        'network',
+        `Expected paths inside of ${repo} but the hub lists ${path}`,
+      )
+    }
     files.push({ path: entry.path, size: entry.size, sha256: entry.lfs?.oid })
   }
   return files
@@ -160,7 +187,10 @@ interface Download {
   signal: AbortSignal | undefined
 }
 
-/** Fetches one file, going on from an earlier attempt of the same content. */
+/**
+ * Fetches one file, going on from an earlier attempt of the same content. Several at once, of this
+ * program or others, write the same bytes at the same places; the first to end names the file.
+ */
 async function fetchFile({ repo, file, path, onBytes, signal }: Download): Promise<void> {
   const { downloadFile } = await import('@huggingface/hub')
   mkdirSync(dirname(path), { recursive: true })
@@ -179,13 +209,32 @@ async function fetchFile({ repo, file, path, onBytes, signal }: Download): Promi
     const counter = new Transform({
       transform(chunk: Buffer, _, done) {
         loaded += chunk.length
-        onBytes(loaded)
-        done(null, chunk)
+        try {
+          onBytes(loaded)
+          done(null, chunk)
+        } catch (error) {
+          done(error as Error) // what a stream's method throws would end the program
+        }
       },
     })
+    closeSync(openSync(part, 'a')) // there from now on, and nobody else's bytes are lost
+    loaded = Math.min(loaded, statSync(part).size) // somebody else may have named it meanwhile
     const body = Readable.fromWeb(blob.slice(loaded, file.size).stream() as ReadableStream)
-    await pipeline(body, counter, createWriteStream(part, { flags: 'a' }), { signal })
+    const writer = createWriteStream(part, { flags: 'r+', start: loaded })
+    await pipeline(body, counter, writer, { signal })
   }
+  try {
+    await nameWhole(part, path, file)
+  } catch (error) {
+    if (!isThere(path, file)) throw error // else somebody else was faster
+  }
+}
+
+const isThere = (path: string, { size }: RemoteFile): boolean =>
+  existsSync(path) && statSync(path).size === size
+
+/** Checks what came and gives it its name. */
+async function nameWhole(part: string, path: string, file: RemoteFile): Promise<void> {
   if (statSync(part).size !== file.size) {
     throw new MillraceError(
       'network',
@@ -244,8 +293,7 @@ export async function pull(source: string, options?: PullOptions): Promise<strin
           throw error
         }
       }
-      const isThere = existsSync(path) && statSync(path).size === file.size
-      if (isThere) onBytes(file.size)
+      if (isThere(path, file)) onBytes(file.size)
       else await fetchFile({ repo, file, path, onBytes, signal })
       before += file.size
     }

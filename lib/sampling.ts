@@ -14,7 +14,7 @@ export interface SamplingOptions {
   minP?: number
   /** The same request with the same seed gives the same tokens. 0 to 2^53 - 1; default: random. */
   seed?: number
-  /** Divides or multiplies the logits of tokens seen in prompt and output. Above 0 to 10, default 1. */
+  /** Divides or multiplies the logits of tokens seen in prompt and output. 0.001 to 10, default 1. */
   repetitionPenalty?: number
   /** Subtracted once from the logit of every token of the output. -10 to 10, default 0. */
   presencePenalty?: number
@@ -45,7 +45,8 @@ const maxInt = 2 ** 31 - 1
 
 function biasMistake(value: unknown): string | undefined {
   const expected = 'an object from token ids to numbers from -1000 to 1000'
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return expected
+  const isPlain = Object.prototype.toString.call(value) === '[object Object]' // and no Map
+  if (typeof value !== 'object' || value === null || !isPlain) return expected
   const fits = ([token, bias]: [string, unknown]) =>
     /^(0|[1-9]\d{0,9})$/.test(token) &&
     Number(token) <= maxInt &&
@@ -53,16 +54,13 @@ function biasMistake(value: unknown): string | undefined {
   return Object.entries(value).every(fits) ? undefined : expected
 }
 
-const aPenalty = (value: unknown) =>
-  typeof value === 'number' && value > 0 && value <= 10 ? undefined : 'a number above 0, at most 10'
-
 export const samplingChecks: Checks = {
   temperature: aNumber(0, 10),
   topK: anInteger(0, maxInt),
   topP: aNumber(0, 1),
   minP: aNumber(0, 1),
   seed: anInteger(0),
-  repetitionPenalty: aPenalty,
+  repetitionPenalty: aNumber(0.001, 10),
   presencePenalty: aNumber(-10, 10),
   frequencyPenalty: aNumber(-10, 10),
   logitBias: biasMistake,
@@ -72,7 +70,7 @@ export const samplingChecks: Checks = {
 /** The seeds of n answers: seed, seed + 1, … */
 export function seedOf(seed: number, index: number): number {
   if (!Number.isSafeInteger(seed + index)) {
-    throw invalid('seed', `at most 2^53 - 1 - n`, seed)
+    throw invalid('seed', `at most 2^53 - n`, seed)
   }
   return seed + index
 }

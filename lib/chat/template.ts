@@ -151,12 +151,15 @@ export function strftime(now: Date, format: string): string {
   return format.replace(/%([a-zA-Z%])/g, (all, name: string) => values[name] ?? all)
 }
 
+const longestRange = 100_000 // as in Jinja's sandbox
+
 function range(start: number, stop?: number, step = 1): number[] {
   const [from, to] = stop === undefined ? [0, start] : [start, stop]
-  return Array.from(
-    { length: Math.max(0, Math.ceil((to - from) / step)) },
-    (_, i) => from + i * step,
-  )
+  const length = Math.max(0, Math.ceil((to - from) / step))
+  if (!(length <= longestRange)) {
+    throw new Error(`Expected a range of at most ${longestRange} numbers but found ${length}`)
+  }
+  return Array.from({ length }, (_, i) => from + i * step)
 }
 
 function raise(message: unknown): never {
@@ -228,8 +231,9 @@ export class ChatTemplate {
   }
 
   #convert(toolCall: unknown): unknown {
-    const called = (toolCall as { function?: { arguments?: unknown } } | null)?.function
-    if (called === undefined || typeof toolCall !== 'object') return toolCall
+    const called = (toolCall as { function?: { arguments?: unknown } | null } | null)?.function
+    if (typeof toolCall !== 'object' || typeof called !== 'object' || called === null)
+      return toolCall
     const given = called.arguments
     let converted = given
     if (this.#argumentsAs === 'object' && typeof given === 'string') converted = parsedOr(given)

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -193,6 +193,45 @@ describe('pull', () => {
       throw mine
     }
     await expect(pull('hf:owner/repo', { onProgress })).rejects.toBe(mine)
+  })
+
+  it('ends with one that comes in the middle of a file', async () => {
+    hub.files.set('m.gguf', randomBytes(300_000))
+    const mine = new RangeError('mine')
+    const onProgress = ({ loadedBytes }: { loadedBytes: number }) => {
+      if (loadedBytes > 0) throw mine
+    }
+    await expect(pull('hf:owner/repo', { onProgress })).rejects.toBe(mine)
+    await expect(pull('hf:owner/repo')).resolves.toBe(join(cacheFolder, 'owner/repo/m.gguf'))
+  })
+
+  it('may fetch one file several times at once', async () => {
+    const bytes = randomBytes(2_000_000)
+    hub.files.set('m.gguf', bytes)
+    const paths = await Promise.all([1, 2, 3].map(() => pull('hf:owner/repo')))
+    for (const path of paths) expect(readFileSync(path).equals(bytes)).toBe(true)
+    expect(readdirSync(join(cacheFolder, 'owner/repo'))).toEqual(['m.gguf'])
+  })
+
+  it.each(['../../evil.gguf', '/evil.gguf', 'a//evil.gguf', '..\\evil.gguf'])(
+    'refuses a hub that lists %s',
+    async (path) => {
+      hub.files.set(path, randomBytes(10))
+      await expect(pull('hf:owner/repo')).rejects.toMatchObject({
+        code: 'network',
+        message: expect.stringContaining(JSON.stringify(path)),
+      })
+      expect(readdirSync(cacheFolder)).toEqual([])
+    },
+  )
+
+  it('says io where the cache is no folder', async () => {
+    hub.files.set('m.gguf', randomBytes(10))
+    const file = join(cacheFolder, 'file')
+    writeFileSync(file, '')
+    expect(await codeOf(() => pull('hf:owner/repo', { cacheFolder: file }))).toBe('io')
+    vi.stubEnv('MILLRACE_CACHE', file)
+    expect(await codeOf(() => Model.open('hf:owner/repo'))).toMatch(/^(io|unsupported)$/)
   })
 
   it.skipIf(!hasShared)('serves the command line and Model.open', async () => {

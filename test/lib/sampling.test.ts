@@ -13,6 +13,7 @@ describe('sampling options', () => {
     ['seed', -1],
     ['seed', 2 ** 53],
     ['repetitionPenalty', 0],
+    ['repetitionPenalty', 0.0005],
     ['presencePenalty', -11],
     ['frequencyPenalty', Number.POSITIVE_INFINITY],
     ['logprobs', 21],
@@ -20,6 +21,7 @@ describe('sampling options', () => {
     ['logitBias', { 7: 1, '07': 1 }],
     ['logitBias', { 5: 'x' }],
     ['logitBias', [1]],
+    ['logitBias', new Map([[13, -100]])],
   ])('refuse %s: %j', (name, value) => {
     expect(() => check({ [name]: value } as SamplingOptions)).toThrow(`Expected "${name}" to be`)
   })

@@ -115,6 +115,22 @@ describe('a chat template', () => {
     }
   })
 
+  it('leaves calls without a function as they are', () => {
+    const chat = new ChatTemplate('{{ messages[0].tool_calls | tojson }}')
+    for (const one of [{ function: null }, {}, null, 'x']) {
+      const messages = chat.withArguments([{ role: 'assistant', tool_calls: [one] }])
+      expect(JSON.parse(chat.render({ messages }))).toEqual([one])
+    }
+  })
+
+  it('refuses ranges that would take all memory', () => {
+    expect(render('{{ range(100000) | length }}')).toBe('100000')
+    for (const argument of ['100001', '2000000000'])
+      expect(() => render(`{% for i in range(${argument}) %}{% endfor %}`)).toThrow(
+        expect.objectContaining({ code: 'invalid-argument' }),
+      )
+  })
+
   it('refuses with codes', () => {
     expect(() => new ChatTemplate('{% if %}')).toThrow(
       expect.objectContaining({ code: 'unsupported' }),
