@@ -11,7 +11,7 @@ import {
   openGeneration,
 } from './generation.js'
 import { Model, nativeOf } from './model.js'
-import { type EngineStats, type NativeEngine, type NativeModel, native } from './native.js'
+import { type EngineStats, type NativeEngine, native } from './native.js'
 import {
   anInteger,
   type Checks,
@@ -106,10 +106,10 @@ const endingOf = (ended: Ended): Ending => ({
 
 const decoder = new TextDecoder()
 
-/** What a token spells, for log-probabilities; nothing once the model is closed. */
-function spell(model: NativeModel, token: number): { text: string; bytes: Uint8Array } {
+/** What a token spells, for log-probabilities; nothing once the engine is closed. */
+function spell(engine: NativeEngine, token: number): { text: string; bytes: Uint8Array } {
   try {
-    const bytes = model.piece(token)
+    const bytes = engine.piece(token)
     return { text: decoder.decode(bytes), bytes }
   } catch {
     return { text: '', bytes: new Uint8Array() }
@@ -196,7 +196,8 @@ export class Engine implements AsyncDisposable {
    * ```
    * @throws TypeError for a mistake in the request
    * @throws MillraceError `closed`, `failed`, `overloaded`, `unsupported` at once; the generation
-   *   itself rejects with `too-long`, `deadline`, `closed`, `failed`, `out-of-memory`, `internal`
+   *   itself rejects with `too-long`, `deadline`, `closed`, `failed`, `out-of-memory`, `internal`,
+   *   `invalid-argument` (stop strings), `bad-file` (a model file that was shortened meanwhile)
    */
   generate(request: GenerateRequest): Generation {
     const known = checkOptions('generate', request, generateChecks, generateLater)
@@ -213,10 +214,9 @@ export class Engine implements AsyncDisposable {
     }
     const { generation, feeds } = openGeneration(n, { abort, read })
     if (signal?.aborted) {
-      for (const feed of feeds) feed.done(nothing)
+      for (const feed of feeds) feed.done(nothing())
       return generation
     }
-    const model = nativeOf(this.model)
     try {
       for (const [index, feed] of feeds.entries()) {
         const id = call(() => this.#native.submit({ ...packed, seed: seedOf(seed, index) }))
@@ -226,9 +226,9 @@ export class Engine implements AsyncDisposable {
           logprob: (token, logprob, top) =>
             feed.logprob({
               token,
-              ...spell(model, token),
+              ...spell(this.#native, token),
               logprob,
-              top: top.map((one) => ({ ...one, text: spell(model, one.token).text })),
+              top: top.map((one) => ({ ...one, text: spell(this.#native, one.token).text })),
             }),
           done: (ended) => feed.done(endingOf(ended)),
           fail: (code, message) => feed.fail(errorOfNumber(code, message)),

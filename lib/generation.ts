@@ -100,14 +100,14 @@ type Result = IteratorResult<Piece, undefined>
 /** Continues a reader; a promise that rejects fails it. */
 type Reader = (result: Result | Promise<Result>) => void
 
-/** The end of an answer that never began. */
-export const nothing: Ending = {
+/** The end of an answer that never began; its receiver's own. */
+export const nothing = (): Ending => ({
   text: '',
   tokens: new Int32Array(0),
   finishReason: 'abort',
   usage: { promptTokens: 0, cachedTokens: 0, completionTokens: 0 },
   timings: { queueMs: 0, firstTokenMs: 0, decodeMs: 0 },
-}
+})
 
 // Holds only what came and is not read yet, until the end brings the whole answer.
 class Answer {
@@ -157,7 +157,7 @@ class Answer {
   }
 
   completion(): Completion {
-    const { text, tokens, ...ending } = this.ending ?? nothing
+    const { text, tokens, ...ending } = this.ending ?? nothing()
     return {
       index: this.index,
       text,

@@ -90,6 +90,14 @@ function pathOf(source: string): string {
 /** The handle of a model; for the engine. */
 export let nativeOf: (model: Model) => NativeModel
 
+/** What a model's BOS and first EOS spell, '' without; after `close()` too. */
+export let markersOf: (model: Model) => Markers
+
+export interface Markers {
+  bos: string
+  eos: string
+}
+
 /** A model's chat template, parsed once. @throws MillraceError `unsupported` when it has none. */
 export let templateOf: (model: Model) => ChatTemplate
 
@@ -106,16 +114,22 @@ export class Model implements AsyncDisposable {
   /** What the file says; stays readable after `close()`. */
   readonly info: ModelInfo
   readonly #native: NativeModel
+  readonly #markers: Markers
   #template: ChatTemplate | undefined
   #closing: Promise<void> | undefined
 
   private constructor(handle: NativeModel) {
     this.#native = handle
     this.info = infoOf(handle)
+    const { bosToken, eosTokens } = this.info
+    const textOf = (token: number | undefined) =>
+      token === undefined ? '' : handle.detokenize(Int32Array.of(token), true)
+    this.#markers = { bos: textOf(bosToken), eos: textOf(eosTokens[0]) }
   }
 
   static {
     nativeOf = (model) => model.#native
+    markersOf = (model) => model.#markers
     templateOf = (model) => model.#parsed()
   }
 

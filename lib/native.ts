@@ -102,6 +102,7 @@ export interface EngineStats {
   aborted: number
   failed: number
   rejected: number
+  /** Of the weights' packed copy; the file's own pages are not in it. */
   weightsBytes: number
   cacheBytes: number
   workspaceBytes: number
@@ -113,6 +114,8 @@ export interface NativeEngine {
   submit(request: NativeRequest): number
   abort(id: number): void
   read(id: number): void
+  /** As the model's, also once that is closed. */
+  piece(token: number): Uint8Array
   stats(): EngineStats
   close(drainMs: number): Promise<void>
 }

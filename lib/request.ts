@@ -1,7 +1,7 @@
 // What an application may ask of an engine: the shapes, their checks, and how they are packed.
 
 import { type Message, plainMessages } from './chat/messages.js'
-import { type Model, templateOf } from './model.js'
+import { type Model, markersOf, templateOf } from './model.js'
 import type { NativeRequest } from './native.js'
 import {
   aBoolean,
@@ -120,15 +120,12 @@ function packPrompt(model: Model, request: GenerateRequest): Partial<NativeReque
   if (typeof prompt === 'string') return { text: prompt }
   if (prompt !== undefined) return { tokens: toTokens(prompt) }
   const plain = plainMessages(messages)
-  const { bosToken, eosTokens } = model.info
-  const textOf = (token: number | undefined) =>
-    token === undefined ? '' : model.detokenize([token], { special: true })
+  const { bos, eos } = markersOf(model)
   const template = templateOf(model)
-  const bos = textOf(bosToken)
   const text = template.render({
     messages: template.withArguments(plain),
     bosToken: bos,
-    eosToken: textOf(eosTokens[0]),
+    eosToken: eos,
   })
   // The vocabulary's own BOS, unless the template wrote it.
   return { text, parseSpecial: true, addSpecial: bos === '' || !text.startsWith(bos) }

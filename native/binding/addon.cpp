@@ -29,9 +29,9 @@ Napi::Value describe(Napi::Env env, const DeviceList& found) {
     object.Set("name", device.name);
     object.Set("hardware", device.hardware);
     object.Set("ops", device.ops);
-    object.Set("threads", device.threads);
-    object.Set("memoryBytes", static_cast<double>(device.memory_bytes));
-    object.Set("freeBytes", static_cast<double>(device.free_bytes));
+    set_numbers(object, {{"threads", device.threads},
+                         {"memoryBytes", device.memory_bytes},
+                         {"freeBytes", device.free_bytes}});
     list.Set(list.Length(), object);
   }
   Napi::Object result = Napi::Object::New(env);

@@ -18,8 +18,7 @@ void release(Napi::Env env, const std::shared_ptr<OpenEngine>& open) {
   open->engine.reset();  // its thread is at its end
   Environment::of(env).remove(open->entry);
   open->channel->close(env);
-  int64_t total = 0;
-  napi_adjust_external_memory(env, -open->external_bytes, &total);
+  report_bytes(env, -open->external_bytes);
   for (const Napi::Promise::Deferred& closer : open->closers) closer.Resolve(env.Undefined());
   open->closers.clear();
 }
@@ -50,21 +49,26 @@ Napi::Value submit(const Napi::CallbackInfo& info) {
   });
 }
 
-// abort(id: number): void; an id that has ended is ignored
-Napi::Value abort(const Napi::CallbackInfo& info) {
+// abort(id: number): void
+// read(id: number): void; its pieces come from now on
+// An id that has ended is ignored.
+template <void (Engine::*command)(int64_t)>
+Napi::Value tell(const Napi::CallbackInfo& info) {
   return EngineHandle::call(info, [&](OpenEngine& open) -> Napi::Value {
     if (open.engine && info[0].IsNumber())
-      open.engine->abort(info[0].As<Napi::Number>().Int64Value());
+      ((*open.engine).*command)(info[0].As<Napi::Number>().Int64Value());
     return info.Env().Undefined();
   });
 }
 
-// read(id: number): void; its pieces come from now on; an id that has ended is ignored
-Napi::Value read(const Napi::CallbackInfo& info) {
+// piece(token: number): Uint8Array, as the model's
+Napi::Value piece(const Napi::CallbackInfo& info) {
   return EngineHandle::call(info, [&](OpenEngine& open) -> Napi::Value {
-    if (open.engine && info[0].IsNumber())
-      open.engine->read(info[0].As<Napi::Number>().Int64Value());
-    return info.Env().Undefined();
+    const auto model = open.model.lock();
+    if (!model)
+      return throw_status(info.Env(),
+                          error(ErrorCode::closed, "the engine is closed: open it again"));
+    return bytes_of_token(info, *model);
   });
 }
 
@@ -76,35 +80,32 @@ Napi::Value stats(const Napi::CallbackInfo& info) {
       return throw_status(env, error(ErrorCode::closed, "the engine is closed: open it again"));
     const EngineStats stats = open.engine->stats();
     Napi::Object object = Napi::Object::New(env);
-    const auto number = [&](const char* name, int64_t value) {
-      object.Set(name, static_cast<double>(value));
-    };
     object.Set("state", stats.state);
     object.Set("device", stats.device);
     object.Set("hardware", stats.hardware);
     object.Set("ops", stats.ops);
     if (!stats.why_no_gpu.empty()) object.Set("whyNoGpu", stats.why_no_gpu);
-    number("threads", stats.threads);
-    number("running", stats.running);
-    number("waiting", stats.waiting);
-    number("pageTokens", stats.page_tokens);
-    number("pagesTotal", stats.pages_total);
-    number("pagesFree", stats.pages_free);
-    number("pagesCached", stats.pages_cached);
-    number("pagesHeld", stats.pages_held);
-    number("steps", stats.steps);
-    number("promptTokens", stats.prompt_tokens);
-    number("cachedTokens", stats.cached_tokens);
-    number("completionTokens", stats.completion_tokens);
-    number("preemptions", stats.preemptions);
-    number("evictions", stats.evictions);
-    number("finished", stats.finished);
-    number("aborted", stats.aborted);
-    number("failed", stats.failed);
-    number("rejected", stats.rejected);
-    number("weightsBytes", stats.weights_bytes);
-    number("cacheBytes", stats.cache_bytes);
-    number("workspaceBytes", stats.workspace_bytes);
+    set_numbers(object, {{"threads", stats.threads},
+                         {"running", stats.running},
+                         {"waiting", stats.waiting},
+                         {"pageTokens", stats.page_tokens},
+                         {"pagesTotal", stats.pages_total},
+                         {"pagesFree", stats.pages_free},
+                         {"pagesCached", stats.pages_cached},
+                         {"pagesHeld", stats.pages_held},
+                         {"steps", stats.steps},
+                         {"promptTokens", stats.prompt_tokens},
+                         {"cachedTokens", stats.cached_tokens},
+                         {"completionTokens", stats.completion_tokens},
+                         {"preemptions", stats.preemptions},
+                         {"evictions", stats.evictions},
+                         {"finished", stats.finished},
+                         {"aborted", stats.aborted},
+                         {"failed", stats.failed},
+                         {"rejected", stats.rejected},
+                         {"weightsBytes", stats.weights_bytes},
+                         {"cacheBytes", stats.cache_bytes},
+                         {"workspaceBytes", stats.workspace_bytes}});
     object.Set("identityHolds", stats.identity_holds);
     return object;
   });
@@ -137,23 +138,25 @@ void shut(Napi::Env env, const std::shared_ptr<OpenEngine>& open) {
 }
 
 Result<Napi::Value> wrap_engine(Napi::Env env, std::shared_ptr<Engine> engine,
+                                const std::weak_ptr<const Model>& model,
                                 std::shared_ptr<EventChannel> channel) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("submit", Napi::Function::New<submit>(env, "submit"));
-  object.Set("abort", Napi::Function::New<abort>(env, "abort"));
-  object.Set("read", Napi::Function::New<read>(env, "read"));
+  object.Set("abort", Napi::Function::New<tell<&Engine::abort>>(env, "abort"));
+  object.Set("read", Napi::Function::New<tell<&Engine::read>>(env, "read"));
+  object.Set("piece", Napi::Function::New<piece>(env, "piece"));
   object.Set("stats", Napi::Function::New<stats>(env, "stats"));
   object.Set("close", Napi::Function::New<close>(env, "close"));
   auto open = std::make_shared<OpenEngine>();
   const EngineStats stats = engine->stats();
   open->engine = std::move(engine);
+  open->model = model;
   open->channel = std::move(channel);
   open->entry = Environment::of(env).add([env, weak = std::weak_ptr<OpenEngine>(open)] {
     if (const auto alive = weak.lock()) shut(env, alive);
   });
   open->external_bytes = stats.cache_bytes + stats.workspace_bytes;
-  int64_t total = 0;
-  napi_adjust_external_memory(env, open->external_bytes, &total);
+  report_bytes(env, open->external_bytes);
   return EngineHandle::wrap(env, object, std::move(open));
 }
 
@@ -179,10 +182,10 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
     if (!channel) return Napi::Value();
     return Job::start(env, [model = handle->target()->model, options = *options, channel](Job&) {
       auto engine = Engine::open(model, options, channel);
-      return [engine, channel](Napi::Env then) -> Result<Napi::Value> {
+      return [engine, weak = std::weak_ptr(model), channel](Napi::Env then) -> Result<Napi::Value> {
         if (!engine.ok()) channel->close(then);
         TRY(engine);
-        return wrap_engine(then, *engine, channel);
+        return wrap_engine(then, *engine, weak, channel);
       };
     });
   });

@@ -89,6 +89,20 @@ void PackedEvents::add(const Event& event) {
   ++n_ended;
 }
 
+void PackedEvents::add(const EventBatch& events) {
+  const size_t n_records = records.size(), n_numbers = numbers.size(), n_text = text.size();
+  const int n_before = n_ended;
+  try {
+    for (const Event& event : events) add(event);
+  } catch (...) {  // half a record would spoil all that follow
+    records.resize(n_records);
+    numbers.resize(n_numbers);
+    text.resize(n_text);
+    n_ended = n_before;
+    throw;
+  }
+}
+
 void PackedEvents::clear() {
   if (records.capacity() > k_most_capacity || numbers.capacity() > k_most_capacity) {
     *this = PackedEvents();
@@ -113,7 +127,7 @@ std::shared_ptr<EventChannel> EventChannel::open(Napi::Env env, Napi::Function o
 void EventChannel::deliver(EventBatch&& events) {
   {
     const std::lock_guard lock(mutex_);
-    for (const Event& event : events) pending_.add(event);
+    pending_.add(events);
   }
   wake_up_->wake();
 }

@@ -36,10 +36,11 @@ struct PackedEvents {
   std::string text;
   int n_ended = 0;
 
-  void add(const Event& event);
+  void add(const EventBatch& events);  // all or, where memory ends, none
   void clear();
 
  private:
+  void add(const Event& event);
   void add_list(const std::vector<TokenLogprob>& list);
   void add_piece(const Event& event);
   void add_end(const Event& event);

@@ -65,7 +65,7 @@ void Job::wake(Napi::Env env) {
     done = static_cast<bool>(settle_);
   }
   for (const Step& step : steps) step(env);
-  if (done) end(env);
+  if (done && thread_.joinable()) end(env);  // a step may have ended the environment: see shut
 }
 
 void Job::end(Napi::Env env) {

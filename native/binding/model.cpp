@@ -15,11 +15,6 @@ using ModelHandle = Handle<OpenModel>;
 
 constexpr int64_t k_score_rows = 32;  // rows of logits beside those of decoding sequences
 
-void report_bytes(Napi::Env env, int64_t change) {
-  int64_t total = 0;
-  napi_adjust_external_memory(env, change, &total);
-}
-
 Napi::Value tokens_array(Napi::Env env, const std::vector<int32_t>& tokens) {
   auto array = Napi::Int32Array::New(env, tokens.size());
   if (!array.IsEmpty() && !tokens.empty()) std::copy(tokens.begin(), tokens.end(), array.Data());
@@ -32,21 +27,20 @@ Napi::Value info_of_model(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const ModelInfo& model = open.model->info();
     Napi::Object object = Napi::Object::New(env);
-    const auto number = [&](const char* name, double value) { object.Set(name, value); };
     object.Set("name", model.name);
     object.Set("architecture", model.architecture);
     object.Set("quantization", model.quantization);
     object.Set("chatTemplate", model.chat_template);
-    number("parameters", static_cast<double>(model.parameters));
-    number("sizeBytes", static_cast<double>(model.size_bytes));
-    number("contextLength", model.context_length);
-    number("vocabularySize", model.vocab_size);
-    number("embeddingLength", model.embedding_length);
-    number("layers", model.layers);
-    number("heads", model.heads);
-    number("kvHeads", model.kv_heads);
-    number("headDim", model.head_dim);
-    number("bosToken", model.bos_token);
+    set_numbers(object, {{"parameters", model.parameters},
+                         {"sizeBytes", model.size_bytes},
+                         {"contextLength", model.context_length},
+                         {"vocabularySize", model.vocab_size},
+                         {"embeddingLength", model.embedding_length},
+                         {"layers", model.layers},
+                         {"heads", model.heads},
+                         {"kvHeads", model.kv_heads},
+                         {"headDim", model.head_dim},
+                         {"bosToken", model.bos_token}});
     std::vector<int32_t> ends;
     const int32_t eos = open.model->tokenizer().eos();
     if (eos >= 0) ends.push_back(eos);
@@ -83,15 +77,8 @@ Napi::Value detokenize(const Napi::CallbackInfo& info) {
 
 // piece(token: number): Uint8Array, the raw bytes one token stands for
 Napi::Value piece(const Napi::CallbackInfo& info) {
-  return ModelHandle::call(info, [&](OpenModel& open) -> Napi::Value {
-    if (!info[0].IsNumber())
-      return throw_status(info.Env(),
-                          error(ErrorCode::invalid_argument, "Expected \"token\" to be a number"));
-    const auto bytes = open.model->tokenizer().piece(info[0].As<Napi::Number>().Int32Value());
-    auto array = Napi::Uint8Array::New(info.Env(), bytes.size());
-    if (!array.IsEmpty() && !bytes.empty()) std::copy(bytes.begin(), bytes.end(), array.Data());
-    return array;
-  });
+  return ModelHandle::call(
+      info, [&](OpenModel& open) -> Napi::Value { return bytes_of_token(info, *open.model); });
 }
 
 // memory(context, sequences, stepTokens: number, cacheType: string):
@@ -116,8 +103,8 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
     const int rows = static_cast<int>(std::min<int64_t>(integer(2), INT32_MAX));
     const int outputs = static_cast<int>(std::min<int64_t>(integer(1) + k_score_rows, rows));
     Napi::Object object = Napi::Object::New(env);
-    object.Set("cacheBytes", static_cast<double>(size->size_bytes()));
-    object.Set("workspaceBytes", static_cast<double>(Workspace::size_bytes(config, rows, outputs)));
+    set_numbers(object, {{"cacheBytes", size->size_bytes()},
+                         {"workspaceBytes", Workspace::size_bytes(config, rows, outputs)}});
     return object;
   });
 }
@@ -170,6 +157,16 @@ OpenHooks hooks_of(Job& job, const std::shared_ptr<Napi::FunctionReference>& on_
 
 void OpenModel::abandon(Napi::Env env, const std::shared_ptr<OpenModel>& open) {
   report_bytes(env, -open->external_bytes);
+}
+
+Napi::Value bytes_of_token(const Napi::CallbackInfo& info, const Model& model) {
+  if (!info[0].IsNumber())
+    return throw_status(info.Env(),
+                        error(ErrorCode::invalid_argument, "Expected \"token\" to be a number"));
+  const auto bytes = model.tokenizer().piece(info[0].As<Napi::Number>().Int32Value());
+  auto array = Napi::Uint8Array::New(info.Env(), bytes.size());
+  if (!array.IsEmpty() && !bytes.empty()) std::copy(bytes.begin(), bytes.end(), array.Data());
+  return array;
 }
 
 Napi::Value open_model(const Napi::CallbackInfo& info) {

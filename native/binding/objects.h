@@ -4,7 +4,9 @@
 
 #include <napi.h>
 
+#include <initializer_list>
 #include <memory>
+#include <utility>
 
 #include "binding/environment.h"
 #include "binding/events.h"
@@ -13,6 +15,17 @@
 #include "model/model.h"
 
 namespace millrace {
+
+inline void set_numbers(Napi::Object object,
+                        std::initializer_list<std::pair<const char*, double>> numbers) {
+  for (const auto& [name, value] : numbers) object.Set(name, value);
+}
+
+// Tells the collector of memory that objects of JavaScript keep, or kept.
+inline void report_bytes(Napi::Env env, int64_t change) {
+  int64_t total = 0;
+  napi_adjust_external_memory(env, change, &total);
+}
 
 // A model, and the bytes that the collector was told about.
 struct OpenModel {
@@ -33,6 +46,7 @@ struct OpenEngine {
   static void abandon(Napi::Env env, const std::shared_ptr<OpenEngine>& open);
 
   std::shared_ptr<Engine> engine;
+  std::weak_ptr<const Model> model;  // which the engine keeps
   std::shared_ptr<EventChannel> channel;
   Environment::Token entry;
   int64_t external_bytes = 0;
@@ -40,6 +54,9 @@ struct OpenEngine {
   bool is_closing = false;
   std::vector<Napi::Promise::Deferred> closers;  // who wait for the end
 };
+
+// The raw bytes that the token info[0] stands for, as a Uint8Array.
+Napi::Value bytes_of_token(const Napi::CallbackInfo& info, const Model& model);
 
 // openModel(path: string, options: object, onProgress?: (fraction: number) => void):
 //   { promise: Promise<NativeModel>, cancel(): void }

@@ -28,7 +28,7 @@ double mebibytes(size_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1
 
 Status too_little_memory(const CacheSize& size, int64_t pages, size_t free_bytes) {
   const KvShape& shape = size.shape;
-  const size_t needed = size.page_bytes * static_cast<size_t>(pages);
+  const double needed = mebibytes(size.page_bytes) * static_cast<double>(pages);
   const int64_t tokens = pages * shape.page_tokens;
   return error(
       ErrorCode::out_of_memory,
@@ -37,7 +37,7 @@ Status too_little_memory(const CacheSize& size, int64_t pages, size_t free_bytes
       "free",
       static_cast<long long>(tokens), static_cast<long long>(pages), mebibytes(size.page_bytes),
       shape.page_tokens, shape.layers, shape.kv_heads, shape.head_dim, info_of(shape.dtype).name,
-      mebibytes(needed), mebibytes(free_bytes));
+      needed, mebibytes(free_bytes));
 }
 
 }  // namespace

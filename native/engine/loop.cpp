@@ -264,6 +264,7 @@ void Loop::take_read(int64_t id) {
 void Loop::take_abort(int64_t id, EventBatch& events) {
   scheduler_->abort(id, now_ms(), events);
   if (preparing_.erase(id) == 0) return;
+  ++n_withdrawn_;
   Event event;
   event.kind = Event::Kind::done;
   event.request = id;
@@ -272,7 +273,7 @@ void Loop::take_abort(int64_t id, EventBatch& events) {
 }
 
 void Loop::admit(std::unique_ptr<Sequence> sequence, const Status& prepared, EventBatch& events) {
-  const Status status = prepared.ok() ? check_memory(*sequence) : prepared;
+  const Status status = prepared.ok() ? grant_memory(*sequence) : prepared;
   if (status.ok()) {
     scheduler_->add(std::move(sequence), now_ms(), events);
   } else {
@@ -281,25 +282,31 @@ void Loop::admit(std::unique_ptr<Sequence> sequence, const Status& prepared, Eve
   }
 }
 
-// A score may ask for the whole vocabulary at every position.
-Status Loop::check_memory(const Sequence& sequence) const {
-  constexpr size_t k_worth_asking = size_t{64} << 20;
+// A score may ask for the whole vocabulary at every position. An alternative is 8 bytes here, 12 on
+// its way, in vectors that grow, and up to 20 in JavaScript.
+Status Loop::grant_memory(const Sequence& sequence) {
+  constexpr size_t k_worth_asking = size_t{64} << 20, k_alternative_bytes = 40;
   if (!sequence.is_score() || sequence.request.score_top <= 0) return {};
   const size_t n_top = static_cast<size_t>(sequence.request.score_top);
-  const size_t needed = sequence.tokens.size() * n_top * sizeof(TokenLogprob);
+  const size_t needed = sequence.tokens.size() * n_top * k_alternative_bytes;
   if (needed < k_worth_asking) return {};
+  size_t taken = runner_->bytes_to_pack();
+  for (const auto& [id, bytes] : granted_) taken += bytes;
   const size_t host_bytes = free_memory_bytes();  // the alternatives lie in the host's
-  const size_t free_bytes = host_bytes - std::min(host_bytes, runner_->bytes_to_pack());
-  if (needed <= free_bytes / 2) return {};
+  const size_t free_bytes = host_bytes - std::min(host_bytes, taken);
+  if (needed <= free_bytes / 2) {
+    granted_[sequence.id] = needed;
+    return {};
+  }
   return error(
       ErrorCode::out_of_memory,
       "Expected the alternatives of a score to fit half of the free memory but %zu tokens * "
       "top %zu * %zu bytes = %zu and %zu are free",
-      sequence.tokens.size(), n_top, sizeof(TokenLogprob), needed, free_bytes);
+      sequence.tokens.size(), n_top, k_alternative_bytes, needed, free_bytes);
 }
 
 // The part of an admission that depends on the request's size alone: tokens and stop strings.
-Status Loop::prepare(Sequence& sequence) const {
+Status Loop::prepare(Sequence& sequence) {
   Request& request = sequence.request;
   const Tokenizer& tokenizer = model_->tokenizer();
   if (request.is_text) {
@@ -312,9 +319,15 @@ Status Loop::prepare(Sequence& sequence) const {
   if (sequence.is_score()) return {};
   std::shared_ptr<const StopStrings> stops;
   if (!request.stop.empty()) {
-    auto made = StopStrings::create(request.stop);
-    TRY(made);
-    stops = *made;
+    // The n answers of one request share theirs, which takes 1 KiB for each byte.
+    if (request.stop == last_stop_) stops = last_stops_.lock();
+    if (!stops) {
+      auto made = StopStrings::create(request.stop);
+      TRY(made);
+      stops = *made;
+      last_stop_ = request.stop;
+      last_stops_ = stops;
+    }
   }
   sequence.stream = std::make_unique<TextStream>(tokenizer, stops, TextStreamOptions());
   return {};
@@ -335,16 +348,17 @@ Status Loop::step(EventBatch& events) {
 
 // Counters first, so that who has seen the last event sees the pages back.
 void Loop::deliver(EventBatch& events) {
-  int n_ended = 0;
-  for (const Event& event : events) {
-    if (is_last(event) && live_.erase(event.request) > 0) ++n_ended;
-  }
+  std::vector<int64_t> ended;
+  for (const Event& event : events)
+    if (is_last(event) && live_.count(event.request) > 0) ended.push_back(event.request);
   if (scheduler_ && scheduler_->idle()) identity_holds_ &= scheduler_->check().ok();
-  publish(n_ended);
+  publish(static_cast<int>(ended.size()));
   if (events.empty()) return;
   join_pieces(events);
   sink_->deliver(std::move(events));
   events.clear();
+  // Not before: whoever could not be told is told of the failure.
+  for (const int64_t id : ended) live_.erase(id), granted_.erase(id);
   delivered_at_ = Clock::now();
 }
 
@@ -368,7 +382,7 @@ void Loop::publish(int n_ended) {
   stats.preemptions = counts.preemptions;
   stats.evictions = cache.evictions();
   stats.finished = counts.finished;
-  stats.aborted = counts.aborted;
+  stats.aborted = counts.aborted + n_withdrawn_;
   stats.failed = counts.failed + n_refused_;
   stats.identity_holds = identity_holds_ && cache.identity_holds();
 }

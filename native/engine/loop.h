@@ -66,8 +66,8 @@ class Loop {
   void take_read(int64_t id);
   void take_abort(int64_t id, EventBatch& events);
   void admit(std::unique_ptr<Sequence> sequence, const Status& prepared, EventBatch& events);
-  Status check_memory(const Sequence& sequence) const;
-  Status prepare(Sequence& sequence) const;
+  Status grant_memory(const Sequence& sequence);
+  Status prepare(Sequence& sequence);
   Status step(EventBatch& events);
   bool may_wait(const EventBatch& events) const;
   void deliver(EventBatch& events);
@@ -88,10 +88,14 @@ class Loop {
   int max_sequences_;
   std::unordered_set<int64_t> live_;
   std::unordered_map<int64_t, bool> preparing_;  // live, at the intake; whether somebody reads
+  std::unordered_map<int64_t, size_t> granted_;  // live; bytes of what a score brings
+  std::vector<std::string> last_stop_;           // of the intake's worker, as the next
+  std::weak_ptr<const StopStrings> last_stops_;
   std::vector<Message> inbox_;
   std::vector<Draw> draws_;
   Clock::time_point delivered_at_;
-  int64_t n_refused_ = 0;  // ended with an error before the scheduler saw them
+  int64_t n_refused_ = 0;    // ended with an error before the scheduler saw them
+  int64_t n_withdrawn_ = 0;  // aborted before that
   bool identity_holds_ = true;
   std::thread thread_;
 

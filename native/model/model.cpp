@@ -15,11 +15,14 @@ constexpr std::pair<int, const char*> k_file_types[] = {
     {15, "Q4_K_M"}, {16, "Q5_K_S"}, {17, "Q5_K_M"},
 };
 
+// Where the weights are not opened, no file bounds what its tensors claim to be.
+void add_up_to_limit(int64_t& sum, int64_t values) { sum += std::min(values, INT64_MAX - sum); }
+
 // The type of most weights; with the mix's suffix where the file says so and the type agrees.
 std::string quantization_of(const ModelFile& file) {
   std::map<DType, int64_t> weights;
   for (const TensorEntry& tensor : file.tensors())
-    if (tensor.shape.size() >= 2) weights[tensor.dtype] += tensor.values();
+    if (tensor.shape.size() >= 2) add_up_to_limit(weights[tensor.dtype], tensor.values());
   const auto most = std::max_element(weights.begin(), weights.end(),
                                      [](auto& a, auto& b) { return a.second < b.second; });
   if (most == weights.end()) return "";
@@ -36,7 +39,8 @@ ModelInfo describe(const ModelFile& file, const Tokenizer& tokenizer) {
   info.architecture = metadata.string_or("general.architecture", "");
   info.name = metadata.string_or("general.name", info.architecture);
   info.chat_template = metadata.string_or("tokenizer.chat_template", "");
-  for (const TensorEntry& tensor : file.tensors()) info.parameters += tensor.values();
+  for (const TensorEntry& tensor : file.tensors())
+    add_up_to_limit(info.parameters, tensor.values());
   info.quantization = quantization_of(file);
   info.size_bytes = static_cast<int64_t>(file.size_bytes());
   const auto integer = [&](const char* key) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "base/thread-pool.h"
@@ -15,6 +17,12 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
   return text + "]";
+}
+
+// MILLRACE_PACKED=0: matrices stay in the file's memory, and each product packs what it reads.
+bool keeps_packed() {
+  const char* wanted = std::getenv("MILLRACE_PACKED");
+  return !wanted || std::string_view(wanted) != "0";
 }
 
 // Reads tensors of one file for one device; keeps the first error, so that the list of tensors
@@ -38,7 +46,7 @@ class Loader {
     if (!entry) return;
     const Weight view = plain_view(*entry, rows, cols);
     const size_t packed_bytes = device_.ops().packed_bytes(view.dtype, rows, cols);
-    if (packed_bytes == 0)
+    if (packed_bytes == 0 || (device_.shares_host_memory() && !keeps_packed()))
       out.set(plain(name, view));
     else if (device_.shares_host_memory())
       pack_later(out, name, view, packed_bytes);

@@ -65,6 +65,15 @@ describe.skipIf(!hasShared)('a worker thread', () => {
     expect({ code, signal, stdout, stderr }).toMatchObject({ code: 0, stdout: '5\n' })
   })
 
+  it('exits while it is told that its model is open', async () => {
+    const { code, signal, stdout, stderr } = await program(`${worker(
+      `await Model.open(story, { onProgress: (f) => { if (f === 1) process.exit() } })`,
+    )}
+      for (let i = 0; i < 5; i++) await once(open(), 'exit')
+      console.log('alive')`)
+    expect({ code, signal, stdout, stderr }).toMatchObject({ code: 0, stdout: 'alive\n' })
+  })
+
   it('is terminated while it reads pieces', async () => {
     const { code, signal, stdout, stderr } = await program(`${worker(
       `${loop} await Promise.all(live.map(async (one) => { for await (const _ of one); }))`,

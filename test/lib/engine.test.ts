@@ -175,10 +175,28 @@ describe.skipIf(!hasShared)('an engine', () => {
     expect(left.tokens.length).toBeGreaterThan(0)
 
     const gone = engine.generate({ ...request, signal: AbortSignal.abort() })
-    expect(await gone).toMatchObject({ finishReason: 'abort', text: '' })
+    const end = await gone
+    expect(end).toMatchObject({ finishReason: 'abort', text: '' })
+    end.usage.completionTokens = 99 // the receiver's own
+    const next = await engine.generate({ ...request, signal: AbortSignal.abort() })
+    expect(next.usage.completionTokens).toBe(0)
     expect(await codeOf(() => engine.score({ prompt, signal: AbortSignal.abort() }))).toBe(
       'aborted',
     )
+  })
+
+  it('keeps what it needs of a model that was closed', async () => {
+    const model = await Model.open(
+      withTemplate('{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}'),
+    )
+    await using own = await Engine.open(model, small)
+    const ask = { messages: [{ role: 'user', content: 'Lily' }], maxTokens: 4, temperature: 0 }
+    const before = await own.generate({ ...ask, logprobs: 1 })
+    await model.close()
+    const after = await own.generate({ ...ask, logprobs: 1 })
+    expect(after.tokens).toEqual(before.tokens)
+    expect(after.logprobs).toEqual(before.logprobs)
+    expect(after.logprobs?.every(({ bytes }) => bytes.length > 0)).toBe(true)
   })
 
   it('gives back all pages after aborts', async () => {

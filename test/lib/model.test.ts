@@ -1,10 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { type Entry, ggufBytes } from '../../bench/gguf-writer.js'
 import { Model } from '../../lib/index.js'
+import { sampleData } from '../support/gguf-samples.js'
 import { hasShared, unpackedPath } from '../support/shared.js'
 import { codeOf, storyPath } from '../support/story.js'
+import { tinyEntries, tinyTensors } from '../support/tiny-model.js'
 
 describe.skipIf(!hasShared)('a model', () => {
   it('says what it is', async () => {
@@ -104,6 +107,30 @@ describe('opening a model', () => {
     file('config.json', '{}')
     expect(await open(folder)).toBe('unsupported')
     rmSync(folder, { recursive: true })
+  })
+
+  const writeTiny = (name: string, own: Entry[]): string => {
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-model-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const path = join(folder, name)
+    writeFileSync(
+      path,
+      ggufBytes(
+        { entries: [...tinyEntries, ...own], tensors: tinyTensors },
+        sampleData(tinyTensors),
+      ),
+    )
+    return path
+  }
+
+  it('refuses heads that are wider than the operators', async () => {
+    const path = writeTiny('wide.gguf', [
+      { key: 'llama.attention.key_length', value: { type: 'u32', value: 2048 } },
+    ])
+    await expect(Model.open(path)).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringMatching(/at most 1024 dimensions .* 2048/),
+    })
   })
 
   it('refuses mistakes with a TypeError', async () => {

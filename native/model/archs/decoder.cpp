@@ -165,6 +165,11 @@ Status read_heads(Keys& keys, Config& config) {
       keys.integer("attention.key_length", 2, 4096, std::max(1, config.dim / config.n_heads));
   const int value_dim = keys.integer("attention.value_length", 2, 4096, config.head_dim);
   TRY(keys.status());
+  constexpr int k_most_head_dim = 1024;  // of the operators
+  if (config.head_dim > k_most_head_dim)
+    return error(ErrorCode::unsupported,
+                 "Expected heads of at most %d dimensions but attention.key_length is %d",
+                 k_most_head_dim, config.head_dim);
   if (config.n_heads % config.n_kv_heads != 0)
     return error(ErrorCode::bad_file,
                  "Expected attention.head_count (%d) to be a multiple of "

@@ -210,7 +210,7 @@ describe('an abort', () => {
     for (const id of [3, 2, 1]) engine.abort(id)
     expect(engine.wait(3, 30_000)).toBe(true)
     for (const [, { end }] of answersOf(engine.events())) expect(end.reason).toBe('abort')
-    expect(engine.stats().pagesHeld).toBe(0)
+    expect(engine.stats()).toMatchObject({ pagesHeld: 0, aborted: 3 })
   })
 })
 
