@@ -558,11 +558,14 @@ void matmul(Queue& queue, const MatmulArgs& args) {
   }
   const int groups = ends[args.count - 1];  // of one chunk of tokens
   const int total = groups * ((args.n + k_chunk_tokens - 1) / k_chunk_tokens);
-  // Few at a time where there are few, so that the workers end together; but as many as panels take
-  // at once where each worker has some of these.
+  // Few at a time where there are few, so that the workers end together; but as many as are
+  // multiplied at once where each worker has some of these.
   const int share = total / queue.pool().size();
-  const bool by_panels = args.n > V::k_direct_tokens && share >= 4 * V::k_panel_groups;
-  const int grain = std::clamp(share / 16, by_panels ? V::k_panel_groups : 1, k_most_groups);
+  const bool are_wide = is_wide(args.products[0].weight.dtype);
+  const int together = are_wide ? V::k_wide_groups : V::k_panel_groups;
+  const bool in_whole = args.n > V::k_direct_tokens && share >= 4 * together;
+  const int most = k_most_groups / together * together;
+  const int grain = std::clamp(share / 16, in_whole ? together : 1, most);
   queue.pool().parallel_for(total, grain, [&](int begin, int end, int worker) {
     for (int i = begin; i < end;) {
       const int at = i % groups;

@@ -11,8 +11,8 @@ struct Verbs512 {
   // loaded of an input. Zen 5: a tenth more than 8 tokens by one group, which loads bound.
   static constexpr int k_panel_groups = 2;
   static constexpr int k_panel_tile = 4;
-  static constexpr int k_wide_tile = 8;       // tokens, of wide weights
-  static constexpr int k_wide_groups = 2;     // of rows that share these
+  static constexpr int k_wide_tile = 4;       // tokens, of wide weights
+  static constexpr int k_wide_groups = 3;     // of rows that share these
   static constexpr int k_direct_tokens = 32;  // up to so many, matmul reads the packed form
   static constexpr int k_direct_costly = 32;  // the same where that is costly (see is_costly)
   // Whether a product of few tokens asks for every line of its weights. Q8_0, one token, on Zen 4:
