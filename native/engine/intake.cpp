@@ -25,6 +25,11 @@ void Intake::push(std::unique_ptr<Sequence> sequence) {
   wake_.notify_one();
 }
 
+void Intake::forget(int64_t id) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(line_, [id](const auto& sequence) { return sequence->id == id; });
+}
+
 void Intake::run() {
   for (;;) {
     std::unique_lock lock(mutex_);

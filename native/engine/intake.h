@@ -24,6 +24,7 @@ class Intake {
   ~Intake();  // waits for the sequence at hand, forgets the rest
 
   void push(std::unique_ptr<Sequence> sequence);
+  void forget(int64_t id);  // unless it is at hand
 
  private:
   void run();

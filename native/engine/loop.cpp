@@ -217,19 +217,47 @@ bool Loop::receive(EventBatch& events) {
     for (;;) {
       const bool is_closing = shared_.state == State::closing;
       if (is_closing && Clock::now() >= shared_.drain_until) return false;
-      if (!shared_.messages.empty() || !scheduler_->idle()) break;
+      const Clock::time_point deadline = next_deadline();
+      if (!shared_.messages.empty() || !scheduler_->idle() || Clock::now() >= deadline) break;
       if (is_closing && live_.empty()) return false;
-      if (is_closing && shared_.drain_until != Clock::time_point::max()) {
-        wake_.wait_until(lock, shared_.drain_until);
-      } else {
+      const auto until = is_closing ? std::min(deadline, shared_.drain_until) : deadline;
+      if (until == Clock::time_point::max())
         wake_.wait(lock);
-      }
+      else
+        wake_.wait_until(lock, until);
     }
     inbox_.swap(shared_.messages);
   }
   for (Message& message : inbox_) take(message, events);
   inbox_.clear();
+  expire(events);
   return true;
+}
+
+// Of what is at the intake, whose worker may be at a long text; the scheduler's are its own.
+Loop::Clock::time_point Loop::next_deadline() const {
+  constexpr double k_most_ms = 1e12;  // a point of time still
+  auto next = Clock::time_point::max();
+  for (const auto& [id, one] : preparing_) {
+    if (one.deadline_ms == 0) continue;
+    const double ms = std::min(one.submitted_ms + static_cast<double>(one.deadline_ms), k_most_ms);
+    const std::chrono::duration<double, std::milli> since_start(ms);
+    next = std::min(next, Clock::time_point(std::chrono::ceil<Clock::duration>(since_start)));
+  }
+  return next;
+}
+
+void Loop::expire(EventBatch& events) {
+  const double now = now_ms();
+  std::erase_if(preparing_, [&](const auto& entry) {
+    const auto& [id, one] = entry;
+    const double age = now - one.submitted_ms;
+    if (one.deadline_ms == 0 || age < static_cast<double>(one.deadline_ms)) return false;
+    intake_->forget(id);
+    ++n_refused_;
+    deliver_error(id, deadline_error(one.deadline_ms, age), events);
+    return true;
+  });
 }
 
 void Loop::take(Message& message, EventBatch& events) {
@@ -238,7 +266,7 @@ void Loop::take(Message& message, EventBatch& events) {
   if (message.command == Command::read) return take_read(message.id);
   const auto found = preparing_.find(message.id);
   if (found == preparing_.end()) return;  // aborted meanwhile
-  message.sequence->request.wants_pieces |= found->second;
+  message.sequence->request.wants_pieces |= found->second.is_read;
   preparing_.erase(found);
   admit(std::move(message.sequence), message.status, events);
 }
@@ -247,7 +275,7 @@ void Loop::take_submit(Message& message, EventBatch& events) {
   live_.insert(message.id);
   const Request& request = message.sequence->request;
   if (request.is_text || !request.stop.empty()) {
-    preparing_.emplace(message.id, false);
+    preparing_[message.id] = {false, request.deadline_ms, message.sequence->submitted_ms};
     intake_->push(std::move(message.sequence));
     return;
   }
@@ -258,12 +286,13 @@ void Loop::take_submit(Message& message, EventBatch& events) {
 void Loop::take_read(int64_t id) {
   scheduler_->read(id);
   const auto found = preparing_.find(id);
-  if (found != preparing_.end()) found->second = true;
+  if (found != preparing_.end()) found->second.is_read = true;
 }
 
 void Loop::take_abort(int64_t id, EventBatch& events) {
   scheduler_->abort(id, now_ms(), events);
   if (preparing_.erase(id) == 0) return;
+  intake_->forget(id);
   ++n_withdrawn_;
   Event event;
   event.kind = Event::Kind::done;

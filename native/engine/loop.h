@@ -46,6 +46,12 @@ class Loop {
     std::unique_ptr<Sequence> sequence;
     Status status;  // prepared: whether it could be
   };
+  // A request at the intake.
+  struct Preparing {
+    bool is_read = false;  // by somebody
+    int64_t deadline_ms = 0;
+    double submitted_ms = 0;
+  };
   enum class State : uint8_t { open, closing, closed };
   // What both sides touch, under the mutex.
   struct Shared {
@@ -65,6 +71,8 @@ class Loop {
   void take_submit(Message& message, EventBatch& events);
   void take_read(int64_t id);
   void take_abort(int64_t id, EventBatch& events);
+  Clock::time_point next_deadline() const;
+  void expire(EventBatch& events);
   void admit(std::unique_ptr<Sequence> sequence, const Status& prepared, EventBatch& events);
   Status grant_memory(const Sequence& sequence);
   Status prepare(Sequence& sequence);
@@ -87,9 +95,9 @@ class Loop {
   int queue_limit_;
   int max_sequences_;
   std::unordered_set<int64_t> live_;
-  std::unordered_map<int64_t, bool> preparing_;  // live, at the intake; whether somebody reads
-  std::unordered_map<int64_t, size_t> granted_;  // live; bytes of what a score brings
-  std::vector<std::string> last_stop_;           // of the intake's worker, as the next
+  std::unordered_map<int64_t, Preparing> preparing_;  // live
+  std::unordered_map<int64_t, size_t> granted_;       // live; bytes of what a score brings
+  std::vector<std::string> last_stop_;                // of the intake's worker, as the next
   std::weak_ptr<const StopStrings> last_stops_;
   std::vector<Message> inbox_;
   std::vector<Draw> draws_;

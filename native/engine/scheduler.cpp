@@ -75,6 +75,12 @@ void Scheduler::fail_all(const Status& status, EventBatch& events) {
   batch_.clear();
 }
 
+Status deadline_error(int64_t deadline_ms, double age_ms) {
+  return error(ErrorCode::deadline,
+               "Expected the request to end within deadlineMs %lld but %.0f ms have passed",
+               static_cast<long long>(deadline_ms), age_ms);
+}
+
 void Scheduler::expire(double now_ms, EventBatch& events) {
   if (n_deadlines_ == 0) return;
   std::vector<Sequence*> late;
@@ -84,12 +90,7 @@ void Scheduler::expire(double now_ms, EventBatch& events) {
     if (deadline > 0 && age > static_cast<double>(deadline)) late.push_back(sequence.get());
   }
   for (Sequence* sequence : late) {
-    fail(*sequence,
-         error(ErrorCode::deadline,
-               "Expected the request to end within deadlineMs %lld but %.0f ms "
-               "have passed",
-               static_cast<long long>(sequence->request.deadline_ms),
-               now_ms - sequence->submitted_ms),
+    fail(*sequence, deadline_error(sequence->request.deadline_ms, now_ms - sequence->submitted_ms),
          events);
   }
 }

@@ -21,6 +21,9 @@ struct SchedulerCounts {
   int64_t preemptions = 0, finished = 0, aborted = 0, failed = 0;
 };
 
+// Of a request that is `age_ms` old.
+Status deadline_error(int64_t deadline_ms, double age_ms);
+
 class Scheduler {
  public:
   Scheduler(Limits limits, KvCache cache);

@@ -269,6 +269,17 @@ describe('a deadline', () => {
     expect(engine.events().at(-1)).toMatchObject({ kind: 'error', code: 'deadline' })
     expect(engine.stats().pagesHeld).toBe(0)
   })
+
+  test('passes too while the prompt, or one before it, is being tokenized', () => {
+    const engine = open()
+    expect(engine.submit(1, { prompt: 'eta'.repeat(4_000_000) })).toBe('')
+    expect(engine.submit(2, { prompt: 'eta', deadlineMs: 5 })).toBe('')
+    expect(engine.wait(2, 60_000)).toBe(true)
+    const [first, second] = engine.events()
+    expect(first).toMatchObject({ id: 2, kind: 'error', code: 'deadline' })
+    expect(second).toMatchObject({ id: 1, kind: 'error', code: 'too-long' })
+    expect(engine.stats()).toMatchObject({ waiting: 0, failed: 2 })
+  })
 })
 
 describe('close', () => {
