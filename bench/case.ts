@@ -41,7 +41,7 @@ export interface Case {
   /** The consumers await whole completions instead of reading pieces. */
   awaited?: boolean
   text?: 'english' | 'chinese' | 'code'
-  /** The prompt is a message in English: it is put into the template and tokenized. */
+  /** The prompt is a message in English, whatever promptTokens says: put into the template, tokenized. */
   chat?: boolean
 }
 

@@ -41,9 +41,12 @@ export const compared = (before: Results, after: Results): number =>
       drivers.length > 0 && before.rows.some((row) => row.case.name === name && row.drivers[0]),
   ).length
 
-/** The results that later ones are compared with: of each case, the newest row that has a time. */
+/**
+ * The results that later ones are compared with: of each case, the newest row that has a time; of one
+ * day, that of the first results.
+ */
 export const newestOf = (results: readonly Results[]): Results | undefined => {
-  const newestFirst = results.toSorted((a, b) => (a.date < b.date ? 1 : -1))
+  const newestFirst = results.toSorted((a, b) => b.date.localeCompare(a.date))
   const [newest] = newestFirst
   if (!newest) return undefined
   const rows = new Map<string, Row>()

@@ -77,9 +77,10 @@ const extended = (value: MetadataValue, length: number, filler: (i: number) => S
   return { ...value, values: [...value.values, ...more] }
 }
 
-const unusedToken = 5
+const [normalToken, unusedToken] = [1, 5]
 
-// Every tokenizer.* key, with the vocabulary padded by unused tokens.
+// Every tokenizer.* key, with the vocabulary padded by unused tokens; where most of it is padding by
+// normal ones, for what has no text comes in no piece.
 const tokenizerEntries = (path: string, vocabulary: number): Entry[] => {
   const bytes = readFileSync(path)
   const entries = readEntries(path.endsWith('.gz') ? gunzipSync(bytes) : bytes).filter(({ key }) =>
@@ -90,10 +91,11 @@ const tokenizerEntries = (path: string, vocabulary: number): Entry[] => {
   if (tokens.values.length > vocabulary) {
     throw new Error(`Expected at most ${vocabulary} tokens but received ${tokens.values.length}`)
   }
+  const isMostlyPadding = tokens.values.length * 2 < vocabulary
   const fillers: Record<string, (i: number) => Scalar> = {
     'tokenizer.ggml.tokens': (i) => `[PAD${i}]`,
     'tokenizer.ggml.scores': () => -1e4,
-    'tokenizer.ggml.token_type': () => unusedToken,
+    'tokenizer.ggml.token_type': () => (isMostlyPadding ? normalToken : unusedToken),
   }
   const padded = entries.map(({ key, value }) => {
     const filler = fillers[key]

@@ -197,7 +197,7 @@ const privateMiB = (): number => {
   return Number(/RssAnon:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) / 1024
 }
 
-// About 128 tokens with their template.
+// 153 tokens of Qwen's vocabulary.
 const chatUnits = 600
 
 const chatText = (): string => documents('english').join(' ').slice(0, chatUnits)

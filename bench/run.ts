@@ -207,6 +207,7 @@ const earlier = (kind: string): Results | undefined => {
   if (options.against) return read(options.against)
   if (!existsSync(resultsFolder)) return undefined
   const files = readdirSync(resultsFolder).filter((file) => file.endsWith(`-${kind}.json`))
+  files.sort().reverse()
   return newestOf(files.map((file) => read(join(resultsFolder, file))))
 }
 

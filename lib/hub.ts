@@ -91,14 +91,10 @@ export function chooseFile(paths: string[], wanted: string | undefined): string 
 
 function filesUnder(folder: string): string[] {
   if (!existsSync(folder)) return []
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/'))
-}
-
-function filesOf(folder: string): string[] {
   try {
-    return filesUnder(folder)
+    return readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/'))
   } catch (error) {
     const { message } = error as Error
     throw new MillraceError('io', `cannot read the cache of models: ${message}`, { cause: error })
@@ -109,7 +105,7 @@ function filesOf(folder: string): string[] {
 export function findCached(source: string, cacheFolder = defaultFolder()): string | undefined {
   const { repo, wanted } = parseSource(source)
   const folder = join(cacheFolder, repo)
-  const files = filesOf(folder)
+  const files = filesUnder(folder)
   const complete = files.filter((path) => partsOf(path).every((part) => files.includes(part)))
   const chosen = chooseFile(complete, wanted)
   return chosen === undefined ? undefined : join(folder, chosen)

@@ -1,6 +1,6 @@
 // From a warm page cache: until the first token of a 128-token prompt, until the engine takes
 // requests, and the private memory once weights are packed, with room for 2,048 positions. `chat`:
-// the prompt is a message of about as many tokens, which a template takes.
+// the prompt is a message of 153 tokens, which a template takes.
 import type { Case } from '../case.js'
 
 const row = (shape: string, type: string): Case => ({

@@ -387,7 +387,10 @@ void Loop::deliver(EventBatch& events) {
   sink_->deliver(std::move(events));
   events.clear();
   // Not before: whoever could not be told is told of the failure.
-  for (const int64_t id : ended) live_.erase(id), granted_.erase(id);
+  for (const int64_t id : ended) {
+    live_.erase(id);
+    granted_.erase(id);
+  }
   delivered_at_ = Clock::now();
 }
 

@@ -41,6 +41,8 @@ describe('losses', () => {
     const all = [{ ...later, date: '2026-01-03' }, old, { ...other, date: '2026-01-04' }]
     const values = newestOf(all)?.rows.map((row) => row.drivers[0]?.value.median)
     expect(values).toEqual([1, 90])
+    const sameDay = newestOf([later, old])?.rows.map((row) => row.drivers[0]?.value.median)
+    expect(sameDay).toEqual([90])
     expect(newestOf([])).toBeUndefined()
   })
 })

@@ -162,9 +162,10 @@ static bool divide(Queue& queue, const AttentionPlan& plan, Division& division) 
   for (int s = 0; s < plan.args.n_spans; ++s) {
     const Span& span = plan.args.spans[s];
     const int ranges = (span.first_position + span.n_rows - 1) / k_range + 1;
+    const int tiles = count_tiles(plan, span);
     most_ranges = std::max(most_ranges, ranges);
-    n_tiles += count_tiles(plan, span);
-    all_ranges += int64_t{ranges} * count_tiles(plan, span);
+    n_tiles += tiles;
+    all_ranges += int64_t{ranges} * tiles;
     most_rows = std::max(most_rows, std::min(k_tile_rows, span.n_rows * plan.group));
   }
   const int64_t part_floats =
