@@ -25,7 +25,7 @@ const shared = (shape: string, type: string, sequences: number): Case => ({
   promptTokens: 256,
   sharedTokens: 256,
   tokens: 32,
-  drivers: programs.filter((driver) => driver !== 'node-llama-cpp'),
+  drivers: programs,
 })
 
 export const batch: readonly Case[] = [

@@ -59,9 +59,23 @@ export async function* events(body: AsyncIterable<Uint8Array>): AsyncGenerator<C
  */
 const ordinaryToken = 32
 
+const attempts = 3
+
+/** The server closes idle connections, also the one that is just being used again: asks anew then. */
+async function ask(url: string, init: RequestInit): Promise<Response> {
+  for (let left = attempts - 1; left > 0; left--) {
+    try {
+      return await fetch(url, init)
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error // what fetch throws where no answer came
+    }
+  }
+  return fetch(url, init)
+}
+
 const generate = async (url: string, request: StreamRequest): Promise<Stream> => {
   const stream: Stream = { start: performance.now(), arrivals: [], tokens: [] }
-  const response = await fetch(`${url}/completion`, {
+  const response = await ask(`${url}/completion`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({

@@ -89,7 +89,8 @@ std::vector<std::string> group_folders(const std::string& resource) {
     const std::string controllers = "," + line.substr(start, end - start) + ",";
     const bool is_second = controllers == ",,";
     if (!is_second && controllers.find("," + resource + ",") == std::string::npos) continue;
-    const std::string root = "/sys/fs/cgroup" + (is_second ? "" : "/" + resource);
+    std::string root = "/sys/fs/cgroup";
+    if (!is_second) root += "/" + resource;
     std::string path = line.substr(end + 1);
     for (; path.find('/') == 0; path.resize(path.rfind('/'))) folders.push_back(root + path);
     folders.push_back(root);
