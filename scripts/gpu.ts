@@ -8,19 +8,14 @@ import { runStep } from './steps.js'
 
 const date = new Date().toISOString().slice(0, 10)
 const out = join(projectRoot, 'bench/results', `${date}-gpu`)
-const job = join(projectRoot, 'build/Release/gpu-job')
-const built = (name: string): string => join(projectRoot, 'build-cuda', name)
+const build = join(projectRoot, 'build/Release')
 
-if (!existsSync(job)) {
-  console.error(`Expected ${job}: run "npm run build" first`)
+if (!existsSync(join(build, 'gpu-job'))) {
+  console.error(`Expected ${build}/gpu-job: run "npm run build" first`)
   process.exit(1)
 }
 const steps = [
   { name: 'library', command: 'npm', args: ['run', 'build:cuda'] },
-  {
-    name: 'job',
-    command: 'bench/gpu/run.sh',
-    args: [job, built('libmillrace-cuda.so'), built('gpu-probe'), out],
-  },
+  { name: 'job', command: 'bench/gpu/run.sh', args: [build, join(projectRoot, 'build-cuda'), out] },
 ]
 for (const step of steps) if (!runStep(step)) process.exit(1)

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <random>
 
 #include "job.h"
 
@@ -27,12 +28,14 @@ double error_of(const std::vector<float>& out, const std::vector<float>& referen
 class Checker {
  public:
   explicit Checker(Job& job) : job_(job) {
-    auto reference = open_cpu({1, "reference"});
+    auto reference = open_cpu({0, "reference"});
     must(reference.status());
     reference_ = *reference;
   }
 
   void check(const std::string& name, double tolerance, const Body& body) {
+    if (!job_.wants(name)) return;
+    job_.report.begin("check " + name);
     const auto run = [&](Device& device) {
       Arena arena(device);
       return body(arena);
@@ -110,7 +113,8 @@ struct Attended {
   float soft_cap = 0;
 };
 
-std::vector<float> attend(Arena& arena, const Attended& of) {
+// Rows from the `first` of the step on, whose queries are as if all were there.
+std::vector<float> attend(Arena& arena, const Attended& of, int first = 0) {
   Device& device = arena.device();
   const KvShape shape{1, of.kv_heads, of.head_dim, 32, of.cache};
   const int total = of.context + of.rows, kv_dim = of.kv_heads * of.head_dim;
@@ -121,18 +125,19 @@ std::vector<float> attend(Arena& arena, const Attended& of) {
   };
   const float* k = arena.floats(normals(11, values(total, kv_dim)));
   const float* v = arena.floats(normals(12, values(total, kv_dim)));
-  const float* q = arena.floats(normals(13, values(of.rows, q_dim)));
-  float* out = arena.floats(values(of.rows, q_dim));
+  const float* q = arena.floats(normals(13, values(of.rows, q_dim))) + values(first, q_dim);
+  const int rows = of.rows - first;
+  float* out = arena.floats(values(rows, q_dim));
   const Span all{0, total, 0, cache.pages.data()};
   device.ops().store(device.queue(), {cache.view, 0, k, v, kv_dim, kv_dim, &all, 1});
-  const Span step{0, of.rows, of.context, cache.pages.data()};
+  const Span step{0, rows, of.context + first, cache.pages.data()};
   const float scale = 1.0f / std::sqrt(static_cast<float>(of.head_dim));
   device.ops().attention(device.queue(), {cache.view, 0, q, q_dim, out, q_dim, of.heads, scale,
                                           of.window, of.soft_cap, &step, 1});
-  return arena.read(out, values(of.rows, q_dim));
+  return arena.read(out, values(rows, q_dim));
 }
 
-void check_attention(Checker& checker, bool small) {
+void check_heads(Checker& checker, bool small) {
   const int context = small ? 150 : 2000;
   const struct {
     const char* name;
@@ -165,30 +170,8 @@ void check_attention_more(Checker& checker, bool small) {
   });
 }
 
-// Whether the last row of a batch has the bits that it has alone.
-void check_bits(Job& job) {
-  const auto check = [&](const std::string& name, const std::vector<float>& batch,
-                         const std::vector<float>& alone) {
-    const bool same = std::memcmp(batch.data() + (batch.size() - alone.size()), alone.data(),
-                                  alone.size() * sizeof(float)) == 0;
-    if (same)
-      job.report.add("bits of " + name, {});
-    else
-      job.report.fail("bits of " + name, "they depend on the batch");
-  };
-  for (const DType type :
-       {DType::f32, DType::f16, DType::bf16, DType::q4_0, DType::q4_k, DType::q6_k, DType::q8_0})
-    for (const int n : {9, 40, 130}) {
-      Arena arena(job.device);
-      const int cols = job.small ? 512 : 4096;
-      check("matmul " + std::string(info_of(type).name) + " n=" + std::to_string(n),
-            multiply(arena, {type}, {70}, cols, 0, n),
-            multiply(arena, {type}, {70}, cols, n - 1, 1));
-    }
-}
-
 // Rows of `dim`, changed in place or read once.
-void check_rows(Checker& checker) {
+void check_elementwise(Checker& checker) {
   constexpr int n = 5, dim = 1536, heads = 12;
   constexpr auto k_size = static_cast<size_t>(n) * dim;
   checker.check("norm with add", 1e-6, [](Arena& arena) {
@@ -289,15 +272,103 @@ void check_rows(Checker& checker) {
   });
 }
 
+// Products of the size that models have, at places drawn at random, against float64 of the inputs
+// as they are: what depends on a size that no small check has.
+void check_large(Job& job, DType type, int rows, int cols, int n) {
+  const std::string name = "matmul " + std::string(info_of(type).name) + " " +
+                           std::to_string(rows) + "x" + std::to_string(cols) +
+                           " n=" + std::to_string(n);
+  if (!job.wants(name)) return;
+  job.report.begin("check " + name);
+  Arena arena(job.device);
+  const auto width = static_cast<size_t>(cols);
+  const std::vector<float> x = normals(1, static_cast<size_t>(n) * width);
+  std::vector<uint8_t> memory;
+  const Weight plain = random_weight(type, rows, cols, memory);
+  float* product = arena.floats(static_cast<size_t>(n) * static_cast<size_t>(rows));
+  const Weight weight = arena.weight(plain);
+  job.device.ops().matmul(job.device.queue(),
+                          {arena.floats(x), cols, n, 1, {{weight, nullptr, product, 0}}});
+  const std::vector<float> all =
+      arena.read(product, static_cast<size_t>(n) * static_cast<size_t>(rows));
+  std::mt19937 draw(1);
+  std::vector<float> found, exact, row(width);
+  for (int i = 0; i < 300; ++i) {
+    const size_t token = draw() % static_cast<unsigned>(n);
+    const size_t at = draw() % static_cast<unsigned>(rows);
+    decode_row(type, memory.data() + at * static_cast<size_t>(plain.row_bytes), cols, row.data());
+    double sum = 0;
+    for (size_t j = 0; j < width; ++j)
+      sum += static_cast<double>(row[j]) * static_cast<double>(x[token * width + j]);
+    found.push_back(all[token * static_cast<size_t>(rows) + at]);
+    exact.push_back(static_cast<float>(sum));
+  }
+  const double error = error_of(found, exact);
+  if (error <= 5e-3)
+    job.report.add("check " + name, {{"error", error}});
+  else
+    job.report.fail("check " + name, "error " + std::to_string(error));
+}
+
 }  // namespace
 
-void check_operators(Job& job) {
+void check_rows(Job& job) {
   Checker checker(job);
-  check_rows(checker);
+  check_elementwise(checker);
+}
+
+void check_products(Job& job) {
+  Checker checker(job);
   check_matmul(checker, job.small);
-  check_attention(checker, job.small);
+  if (job.small) return check_large(job, DType::bf16, 200, 512, 70);
+  for (const DType type : {DType::bf16, DType::q4_k}) {
+    check_large(job, type, 4096, 14336, 1);
+    check_large(job, type, 14336, 4096, 64);
+    check_large(job, type, 1024, 4096, 4096);
+  }
+  check_large(job, DType::q6_k, 128256, 4096, 3);
+  check_large(job, DType::bf16, 128256, 4096, 256);
+}
+
+void check_attention(Job& job) {
+  Checker checker(job);
+  check_heads(checker, job.small);
   check_attention_more(checker, job.small);
-  check_bits(job);
+}
+
+// Whether the last row of a batch has the bits that it has alone.
+void check_bits(Job& job) {
+  const auto check = [&](const std::string& name, const Body& batch, const Body& alone) {
+    if (!job.wants(name)) return;
+    job.report.begin("bits of " + name);
+    Arena arena(job.device);
+    const std::vector<float> last = alone(arena), all = batch(arena);
+    if (std::memcmp(all.data() + (all.size() - last.size()), last.data(),
+                    last.size() * sizeof(float)) == 0)
+      job.report.add("bits of " + name, {});
+    else
+      job.report.fail("bits of " + name, "they depend on the batch");
+  };
+  const int cols = job.small ? 512 : 4096;
+  for (const DType type :
+       {DType::f32, DType::f16, DType::bf16, DType::q4_0, DType::q4_k, DType::q6_k, DType::q8_0})
+    for (const int n : {9, 40, 130})
+      check(
+          "matmul " + std::string(info_of(type).name) + " n=" + std::to_string(n),
+          [&](Arena& arena) { return multiply(arena, {type}, {70}, cols, 0, n); },
+          [&](Arena& arena) { return multiply(arena, {type}, {70}, cols, n - 1, 1); });
+  // Among few rows ranges go to different blocks, among many one block walks them all.
+  const int context = job.small ? 150 : 2000;
+  for (const DType type : {DType::f32, DType::f16, DType::q8_0})
+    for (const int rows : {2, job.small ? 9 : 100, job.small ? 40 : 1000})
+      check(
+          "attention " + std::string(info_of(type).name) + " rows " + std::to_string(rows),
+          [&](Arena& arena) {
+            return attend(arena, {type, 8, 2, 128, context - rows + 1, rows});
+          },
+          [&](Arena& arena) {
+            return attend(arena, {type, 8, 2, 128, context - rows + 1, rows}, rows - 1);
+          });
 }
 
 }  // namespace millrace

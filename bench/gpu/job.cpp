@@ -1,4 +1,5 @@
-// gpu-job <library> [--small] [--out <file>] [checks] [operators] [models]: what is named, or all.
+// gpu-job <library> [--small] [--out <file>] [--only <text>] [--steps <n>] [--models <folder>]
+//   [part …]: what is named, or all. `kernels.py` loads it as a library.
 
 #include "job.h"
 
@@ -8,6 +9,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <map>
 #include <random>
 
 #include "ops/plugin.h"
@@ -20,12 +23,36 @@ void must(const Status& status) {
   std::exit(1);
 }
 
-void Report::add(const std::string& name, const std::vector<Value>& values) {
-  std::string json = "{\"name\": \"" + name + "\"";
+namespace {
+
+std::string quoted(const std::string& text) {
+  std::string json = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') json += '\\';
+    json += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+  }
+  return json + "\"";
+}
+
+}  // namespace
+
+void Report::begin(const std::string& name) {
+  begun_ = name;
   std::printf("%-52s", name.c_str());
+  std::fflush(stdout);
+}
+
+void Report::print(const std::string& name) {
+  if (begun_ != name) std::printf("%-52s", name.c_str());
+  begun_.clear();
+}
+
+void Report::add(const std::string& name, const std::vector<Value>& values) {
+  std::string json = "{\"name\": " + quoted(name);
+  print(name);
   for (const auto& [unit, value] : values) {
     char number[32];
-    std::snprintf(number, sizeof number, "%.5g", value);
+    std::snprintf(number, sizeof number, "%.7g", value);
     std::printf("  %10s %s", number, unit);
     json += std::string(", \"") + unit + "\": " + (std::isfinite(value) ? number : "null");
   }
@@ -36,15 +63,17 @@ void Report::add(const std::string& name, const std::vector<Value>& values) {
 
 void Report::fail(const std::string& name, const std::string& why) {
   ++failures_;
-  std::printf("%-52s  FAILED: %s\n", name.c_str(), why.c_str());
-  line("{\"name\": \"" + name + "\", \"failed\": \"" + why + "\"}");
+  print(name);
+  std::printf("  FAILED: %s\n", why.c_str());
+  std::fflush(stdout);
+  line("{\"name\": " + quoted(name) + ", \"failed\": " + quoted(why) + "}");
 }
 
 bool Report::open(const std::string& path, const DeviceInfo& device) {
-  file_.reset(std::fopen(path.c_str(), "w"), [](std::FILE* file) {
+  file_.reset(std::fopen(path.c_str(), "a"), [](std::FILE* file) {
     if (file) std::fclose(file);
   });
-  if (file_) line("{\"device\": \"" + device.hardware + "\"}");
+  if (file_) line("{\"device\": " + quoted(device.hardware) + "}");
   return file_ != nullptr;
 }
 
@@ -93,18 +122,18 @@ std::vector<float> normals(uint64_t seed, size_t n, float scale) {
   return values;
 }
 
-Weight random_weight(DType dtype, int rows, int cols, std::vector<uint8_t>& memory) {
+Weight random_weight(DType dtype, int rows, int cols, std::vector<uint8_t>& memory, uint64_t seed,
+                     int different) {
   const int64_t size = row_bytes(dtype, cols);
   memory.resize(static_cast<size_t>(size) * static_cast<size_t>(rows));
-  constexpr int k_different = 64;  // rows; the rest repeats them
-  const auto width = static_cast<size_t>(size);
+  const auto width = static_cast<size_t>(size), period = static_cast<size_t>(different) * width;
   for (int row = 0; row < rows; ++row) {
     uint8_t* to = memory.data() + static_cast<size_t>(row) * width;
-    if (row < k_different) {
-      const uint64_t seed = 100 + static_cast<uint64_t>(row);
-      encode_row(dtype, normals(seed, static_cast<size_t>(cols), 0.05f).data(), cols, to);
+    if (row < different) {
+      const uint64_t own = 100 + static_cast<uint64_t>(row) + (seed << 32);
+      encode_row(dtype, normals(own, static_cast<size_t>(cols), 0.05f).data(), cols, to);
     } else {
-      std::memcpy(to, to - k_different * width, width);
+      std::memcpy(to, to - period, width);
     }
   }
   return {dtype, Weight::Layout::plain, rows, cols, size, memory.data()};
@@ -120,46 +149,131 @@ Cache make_cache(Arena& arena, const KvShape& shape, int batch, int context) {
   return cache;
 }
 
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The median of some runs of as many calls as take a moment; the first ones warm up, and make the
+// graph that the next ones start.
+double median_seconds(int period, const std::function<double(int)>& run) {
+  constexpr double k_moment = 0.02;
+  constexpr int k_most = 500, k_warm_ups = 3, k_rounds = 5;
+  run(1);
+  const double once = run(1);
+  const int repeats = std::clamp(static_cast<int>(k_moment / once), 1, std::max(k_most, period));
+  const int whole = (repeats + period - 1) / period * period;
+  std::vector<double> rounds;
+  for (int i = -k_warm_ups; i < k_rounds; ++i) {
+    const double seconds = run(whole);
+    if (i >= 0) rounds.push_back(seconds);
+  }
+  std::nth_element(rounds.begin(), rounds.begin() + k_rounds / 2, rounds.end());
+  return rounds[k_rounds / 2];
+}
+
+}  // namespace
+
 double seconds_of(Device& device, const std::function<void()>& body) {
-  using Clock = std::chrono::steady_clock;
-  const auto run = [&](int repeats) {
+  return median_seconds(1, [&](int repeats) {
     const auto start = Clock::now();
     for (int i = 0; i < repeats; ++i) body();
     must(device.finish());
-    return std::chrono::duration<double>(Clock::now() - start).count() / repeats;
-  };
-  run(1);
-  const double once = run(1);
-  const int repeats = std::clamp(static_cast<int>(0.02 / once), 1, 500);
-  std::vector<double> rounds(5);
-  for (double& round : rounds) round = run(repeats);
-  std::nth_element(rounds.begin(), rounds.begin() + 2, rounds.end());
-  return rounds[2];
+    return seconds_since(start) / repeats;
+  });
+}
+
+double device_seconds_of(Device& device, int period, const std::function<void()>& body) {
+  return median_seconds(period, [&](int repeats) {
+    for (int i = 0; i < repeats; ++i) body();
+    const auto start = Clock::now();  // kernels start when they are waited for, see stream.h
+    must(device.finish());
+    return seconds_since(start) / repeats;
+  });
 }
 
 }  // namespace millrace
 
-int main(int argc, char** argv) {
-  using namespace millrace;
-  std::string library, out, parts;
+namespace millrace {
+namespace {
+
+struct Arguments {
+  std::string library, out, only, folder;
+  int steps = 0;
   bool small = false;
+  std::vector<std::string> parts;
+};
+
+Arguments read_arguments(int argc, char** argv) {
+  Arguments read;
+  const std::map<std::string, std::string*> texts = {
+      {"--out", &read.out}, {"--only", &read.only}, {"--models", &read.folder}};
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
+    const auto text = texts.find(word);
+    const bool has_value = i + 1 < argc;
     if (word == "--small")
-      small = true;
-    else if (word == "--out" && i + 1 < argc)
-      out = argv[++i];
-    else if (library.empty())
-      library = word;
+      read.small = true;
+    else if (text != texts.end() && has_value)
+      *text->second = argv[++i];
+    else if (word == "--steps" && has_value)
+      read.steps = std::atoi(argv[++i]);
+    else if (read.library.empty())
+      read.library = word;
     else
-      parts += " " + word;
+      read.parts.push_back(word);
   }
-  if (library.empty()) {
-    std::fprintf(stderr,
-                 "gpu-job <library> [--small] [--out <file>] [checks] [operators] [models]\n");
-    return 1;
+  return read;
+}
+
+struct Part {
+  const char* name;
+  void (*run)(Job&);
+};
+constexpr Part k_parts[] = {{"rows", check_rows},           {"products", check_products},
+                            {"attention", check_attention}, {"bits", check_bits},
+                            {"steps", check_steps},         {"operators", time_operators},
+                            {"models", time_models}};
+
+// Whether all that is asked for is known.
+bool knows(const Arguments& arguments) {
+  const auto is_known = [](const std::string& name) {
+    return std::any_of(std::begin(k_parts), std::end(k_parts),
+                       [&](const Part& part) { return name == part.name; });
+  };
+  return !arguments.library.empty() &&
+         std::all_of(arguments.parts.begin(), arguments.parts.end(), is_known);
+}
+
+// A variable of the environment, while this lives.
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) {
+    const char* before = std::getenv(name);
+    was_set_ = before != nullptr;
+    if (before) before_ = before;
+    setenv(name, value, 1);
   }
-  auto plugin = load_plugin(library);
+  ~Variable() {
+    if (was_set_)
+      setenv(name_, before_.c_str(), 1);
+    else
+      unsetenv(name_);
+  }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+  bool was_set_ = false;
+  std::string before_;
+};
+
+int run_job(const Arguments& arguments) {
+  auto plugin = load_plugin(arguments.library);
   must(plugin.status());
   auto device = open_plugin(*plugin, 0, 0);
   must(device.status());
@@ -167,29 +281,38 @@ int main(int argc, char** argv) {
   std::printf("%s, %.1f GB, %.1f GB free\n", info.hardware.c_str(),
               static_cast<double>(info.memory_bytes) / 1e9,
               static_cast<double>(info.free_bytes) / 1e9);
-  const auto open_without_graphs = [&] {
-    const char* before = std::getenv("MILLRACE_CUDA_GRAPHS");
-    const std::string kept = before ? before : "1";
-    setenv("MILLRACE_CUDA_GRAPHS", "0", 1);
+  // As plain as it gets: kernels one by one, each after the end of the one before.
+  const auto open_plain = [&] {
+    const Variable graphs("MILLRACE_CUDA_GRAPHS", "0");
+    const Variable early_starts("MILLRACE_CUDA_EARLY_STARTS", "0");
     auto opened = open_plugin(*plugin, 0, 0);
-    setenv("MILLRACE_CUDA_GRAPHS", kept.c_str(), 1);
     must(opened.status());
     return *opened;
   };
-  Job job{**device, open_without_graphs, small, {}};
-  if (!out.empty() && !job.report.open(out, info)) {
-    std::fprintf(stderr, "gpu-job: cannot write %s\n", out.c_str());
+  Job job{**device, open_plain, arguments.small, arguments.only, arguments.steps, {}};
+  if (!arguments.out.empty() && !job.report.open(arguments.out, info)) {
+    std::fprintf(stderr, "gpu-job: cannot write %s\n", arguments.out.c_str());
     return 1;
   }
-  const auto wanted = [&](const char* part) {
-    return parts.empty() || parts.find(part) != std::string::npos;
-  };
-  if (wanted("checks")) {
-    check_operators(job);
-    check_steps(job);
-  }
-  if (wanted("operators")) time_operators(job);
-  if (wanted("models")) time_models(job);
+  const bool wants_all = arguments.parts.empty() && arguments.folder.empty();
+  for (const Part& part : k_parts)
+    if (wants_all || std::count(arguments.parts.begin(), arguments.parts.end(), part.name) > 0)
+      part.run(job);
+  if (!arguments.folder.empty()) write_models(job, arguments.folder);
   std::printf("%d failed\n", job.report.failures());
   return job.report.failures() > 0 ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace millrace
+
+// For programs that load this as a library, too.
+extern "C" __attribute__((visibility("default"))) int gpu_job(int argc, char** argv) {
+  const millrace::Arguments arguments = millrace::read_arguments(argc, argv);
+  if (millrace::knows(arguments)) return millrace::run_job(arguments);
+  std::fprintf(stderr,
+               "gpu-job <library> [--small] [--out <file>] [--only <text in the name of a row>] "
+               "[--steps <n>] [--models <folder to write some to>] [rows] [products] [attention] "
+               "[bits] [steps] [operators] [models]\n");
+  return 1;
 }

@@ -21,16 +21,20 @@ class Report {
     const char* name;  // with its unit: "us", "GB_s"
     double value;
   };
-  // To this file as well.
+  // At the end of this file as well.
   bool open(const std::string& path, const DeviceInfo& device);
+  // Says what is about to be done, so that it is known where the program ends there.
+  void begin(const std::string& name);
   void add(const std::string& name, const std::vector<Value>& values);
   void fail(const std::string& name, const std::string& why);
   int failures() const { return failures_; }
 
  private:
+  void print(const std::string& name);
   void line(const std::string& json);
 
   std::shared_ptr<std::FILE> file_;
+  std::string begun_;
   int failures_ = 0;
 };
 
@@ -39,10 +43,14 @@ void must(const Status& status);
 
 struct Job {
   Device& device;
-  // The same device once more, which starts its kernels one by one.
-  std::function<std::shared_ptr<Device>()> open_without_graphs;
+  // The same device once more, which starts its kernels one by one, and none early.
+  std::function<std::shared_ptr<Device>()> open_plain;
   bool small;
+  std::string only;  // rows whose names have this in them
+  int steps;         // 0: steps of models are timed; else each model does so many
   Report report;
+
+  bool wants(const std::string& name) const { return name.find(only) != std::string::npos; }
 };
 
 // Device memory with the values of the host's, freed with the arena. Ends the program when the
@@ -77,8 +85,11 @@ std::vector<uint8_t> packed(const Ops& ops, const Weight& plain);
 // Normally distributed, the same for the same seed.
 std::vector<float> normals(uint64_t seed, size_t n, float scale = 1);
 
-// A weight of random values in host memory that `memory` keeps.
-Weight random_weight(DType dtype, int rows, int cols, std::vector<uint8_t>& memory);
+// A weight of random values in host memory that `memory` keeps. The first `different` rows are, the
+// rest repeats them: a prime, so that no tile's rows are those of another.
+constexpr int k_different_rows = 61;
+Weight random_weight(DType dtype, int rows, int cols, std::vector<uint8_t>& memory,
+                     uint64_t seed = 0, int different = k_different_rows);
 
 // The cache of `batch` sequences of `context` tokens each, the first pages to the first sequence.
 struct Cache {
@@ -88,13 +99,20 @@ struct Cache {
 };
 Cache make_cache(Arena& arena, const KvShape& shape, int batch, int context);
 
-// Median seconds of one call of `body`, over calls that are only waited for together unless it
-// waits.
+// Median seconds of one call of `body`, which waits for the device, by the host's clock.
 double seconds_of(Device& device, const std::function<void()>& body);
+// The same of a body that does not wait, by what the device takes once many calls are recorded.
+// What they are given comes again every `period` calls.
+double device_seconds_of(Device& device, int period, const std::function<void()>& body);
 
-void check_operators(Job& job);
+void check_rows(Job& job);
+void check_products(Job& job);
+void check_attention(Job& job);
+void check_bits(Job& job);
 void check_steps(Job& job);
 void time_operators(Job& job);
 void time_models(Job& job);
+// Writes small models, a prompt and its logits for whoever computes them anew: compare.py.
+void write_models(Job& job, const std::string& folder);
 
 }  // namespace millrace

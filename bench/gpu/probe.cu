@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "ops/cuda/launch.h"
@@ -17,6 +18,7 @@ namespace {
 struct ProbeParams {
   const uint32_t* in;
   uint32_t* out;
+  int steps;
 };
 
 constexpr int k_rows = 32;  // of 16 bytes: four matrices
@@ -70,6 +72,38 @@ __global__ void __launch_bounds__(k_warp)
   for (int i = 0; i < 4; ++i) params.out[lane * 4 + i] = bits_of_float(c[i]);
 }
 
+constexpr int k_group_warps = 4, k_group = k_group_warps * k_warp;
+constexpr int k_group_in = k_group * 8 + 2 * k_warp;  // words for each step of K
+
+// Products of a warpgroup, by its own instruction or by each warp's, one after another over K. For
+// each step, in: a [4][32][4], c [4][32][4] of which the first step's counts, b as two matrices.
+template <bool as_group>
+__global__ void __launch_bounds__(k_group)
+    multiply_group_kernel(const __grid_constant__ ProbeParams params) {
+  begin_kernel();
+  const int thread = static_cast<int>(threadIdx.x), lane = lane_of_thread();
+  float c[4];
+  for (int i = 0; i < 4; ++i) c[i] = float_of_bits(params.in[k_group * 4 + thread * 4 + i]);
+  for (int step = 0; step < params.steps; ++step) {
+    const uint32_t* in = params.in + step * k_group_in;
+    const uint32_t* b = in + k_group * 8;
+    uint32_t a[4];
+    for (int i = 0; i < 4; ++i) a[i] = in[thread * 4 + i];
+    if constexpr (as_group) {
+      auto* shared = reinterpret_cast<uint32_t*>(shared_memory());
+      __syncthreads();
+      if (thread < 2 * k_warp) shared[thread] = b[thread];
+      __syncthreads();
+      multiply_group_bf16(c, a, shared);
+    } else {
+      multiply_bf16(c, a, b[lane], b[k_warp + lane]);
+    }
+  }
+  // A line of the output has one lane of each warp.
+  for (int i = 0; i < 4; ++i)
+    params.out[lane * 16 + warp_of_thread() * 4 + i] = bits_of_float(c[i]);
+}
+
 // Of one f32 for each lane its f16 and bf16; of a pair of halves the higher as f32, read as f16 and
 // as bf16, and the pair less 1152 and 1.
 __global__ void __launch_bounds__(k_warp)
@@ -98,32 +132,46 @@ __global__ void __launch_bounds__(k_warp)
 class Probe {
  public:
   explicit Probe(Stream& stream) : stream_(stream) {}
+  bool passed() const { return passed_; }
 
-  bool run(const char* name, void (*kernel)(ProbeParams), const std::vector<uint32_t>& in,
-           int words_of_lane) {
-    const size_t out_words = static_cast<size_t>(k_warp) * static_cast<size_t>(words_of_lane);
-    std::vector<uint32_t> words(out_words);
-    auto* from = static_cast<uint32_t*>(stream_.alloc(in.size() * sizeof(uint32_t)));
-    auto* to = static_cast<uint32_t*>(stream_.alloc(out_words * sizeof(uint32_t)));
-    if (!from || !to) return false;
-    Status status = stream_.copy(from, in.data(), in.size() * sizeof(uint32_t));
-    if (status.ok()) launch(stream_, kernel, {1}, k_warp, k_rows * 16, ProbeParams{from, to});
+  // What a kernel of one block writes.
+  std::vector<uint32_t> words_of(void (*kernel)(ProbeParams), const std::vector<uint32_t>& in,
+                                 int words_of_lane, int threads = k_warp, int steps = 1) {
+    std::vector<uint32_t> words(static_cast<size_t>(k_warp) * static_cast<size_t>(words_of_lane));
+    const size_t in_bytes = in.size() * sizeof(uint32_t);
+    const size_t out_bytes = words.size() * sizeof(uint32_t);
+    auto* from = static_cast<uint32_t*>(stream_.alloc(in_bytes));
+    auto* to = static_cast<uint32_t*>(stream_.alloc(out_bytes));
+    Status status = from && to ? Status() : error(ErrorCode::out_of_memory, "no memory");
+    if (status.ok()) status = stream_.copy(from, in.data(), in_bytes);
+    if (status.ok())
+      launch(stream_, kernel, {1}, threads, k_rows * 16, ProbeParams{from, to, steps});
     if (status.ok()) status = stream_.finish();
-    if (status.ok()) status = stream_.copy(words.data(), to, out_words * sizeof(uint32_t));
+    if (status.ok()) status = stream_.copy(words.data(), to, out_bytes);
     stream_.release(from);
     stream_.release(to);
-    if (!status.ok()) std::fprintf(stderr, "gpu-probe: %s: %s\n", name, status.message().c_str());
-    for (int lane = 0; lane < k_warp; ++lane) {
-      std::printf("%s %d:", name, lane);
-      for (int i = 0; i < words_of_lane; ++i)
-        std::printf(" %08x", words[static_cast<size_t>(lane * words_of_lane + i)]);
-      std::printf("\n");
+    if (!status.ok()) std::fprintf(stderr, "gpu-probe: %s\n", status.message().c_str());
+    passed_ &= status.ok();
+    return words;
+  }
+
+  static void print(const char* name, const std::vector<uint32_t>& words) {
+    const size_t width = words.size() / k_warp;
+    for (size_t i = 0; i < words.size(); ++i) {
+      if (i % width == 0) std::printf("%s%s %zu:", i ? "\n" : "", name, i / width);
+      std::printf(" %08x", words[i]);
     }
-    return status.ok();
+    std::printf("\n");
+  }
+
+  void run(const char* name, void (*kernel)(ProbeParams), const std::vector<uint32_t>& in,
+           int words_of_lane) {
+    print(name, words_of(kernel, in, words_of_lane));
   }
 
  private:
   Stream& stream_;
+  bool passed_ = true;
 };
 
 // Two whole numbers from -8 to 8 in one word, as f16 or as bf16: products and sums are exact.
@@ -150,6 +198,23 @@ std::vector<uint32_t> product(uint32_t seed, bool bf16) {
       words[i] = small_pair(random, bf16);
     else
       std::memcpy(&words[i], &start, sizeof start);
+  }
+  return words;
+}
+
+// For a warpgroup: whole numbers, or what has to be rounded.
+std::vector<uint32_t> group_product(uint32_t seed, int steps, bool exact) {
+  std::mt19937 random(seed);
+  std::vector<uint32_t> words(static_cast<size_t>(steps * k_group_in));
+  for (size_t i = 0; i < words.size(); ++i) {
+    const bool is_sum = i % k_group_in / (k_group * 4) == 1;
+    const auto start = static_cast<float>(random() % 100);
+    if (is_sum)
+      std::memcpy(&words[i], &start, sizeof start);
+    else if (exact)
+      words[i] = small_pair(random, true);
+    else  // signs, and magnitudes from 2^-7 to 2
+      words[i] = (random() & 0x83ff83ffu) | 0x3c003c00u;
   }
   return words;
 }
@@ -195,13 +260,26 @@ int main() {
   const DeviceFacts facts = (*stream)->facts();
   std::printf("# %s, %s\n", facts.name.c_str(), facts.platform.c_str());
   Probe probe(**stream);
-  bool passed = probe.run("matrices", matrices_kernel, counted(k_rows * 4), 8);
-  passed &= probe.run("copies", copy_kernel, counted(k_rows * 4), 4);
+  probe.run("matrices", matrices_kernel, counted(k_rows * 4), 8);
+  probe.run("copies", copy_kernel, counted(k_rows * 4), 4);
   for (uint32_t seed = 1; seed <= 3; ++seed) {
-    passed &= probe.run("multiply-f16", multiply_kernel<false>, product(seed, false), 4);
-    passed &= probe.run("multiply-bf16", multiply_kernel<true>, product(seed, true), 4);
+    probe.run("multiply-f16", multiply_kernel<false>, product(seed, false), 4);
+    probe.run("multiply-bf16", multiply_kernel<true>, product(seed, true), 4);
   }
-  passed &= probe.run("conversions", convert_kernel, difficult(), 5);
-  passed &= probe.run("about", approximate_kernel, difficult(), 2);
-  return passed ? 0 : 1;
+  probe.run("conversions", convert_kernel, difficult(), 5);
+  probe.run("about", approximate_kernel, difficult(), 2);
+  // Warpgroups are Hopper's; the runner has them as well.
+  const std::string& platform = facts.platform;
+  if (platform.find("capability") == std::string::npos ||
+      platform.find("capability 9.0") != std::string::npos) {
+    const auto by = [&](void (*kernel)(ProbeParams), bool exact, int steps) {
+      return probe.words_of(kernel, group_product(7, steps, exact), 16, k_group, steps);
+    };
+    Probe::print("group-bf16", by(multiply_group_kernel<true>, true, 3));
+    // No kernel may mix the two unless they are alike to the last bit.
+    const bool alike =
+        by(multiply_group_kernel<true>, false, 64) == by(multiply_group_kernel<false>, false, 64);
+    std::printf("# a warpgroup's products round as a warp's: %s\n", alike ? "yes" : "no");
+  }
+  return probe.passed() ? 0 : 1;
 }

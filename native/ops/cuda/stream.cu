@@ -201,7 +201,11 @@ Stream::Current::Current(const Stream& stream) {
   cudaGetDevice(&before_);
   if (before_ != stream.state_->index) cudaSetDevice(stream.state_->index);
 }
-Stream::Current::~Current() { cudaSetDevice(before_); }
+Stream::Current::~Current() {
+  int now = before_;
+  cudaGetDevice(&now);
+  if (now != before_) cudaSetDevice(before_);
+}
 
 Stream::Stream() : state_(std::make_unique<State>()) {}
 
@@ -237,6 +241,7 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
   State& state = *stream->state_;
   state.index = device_index;
   const Current current(*stream);
+  TRY(status_of_call(cudaSetDevice(device_index), "opening the device"));
   TRY(status_of_call(cudaGetDeviceProperties(&state.properties, device_index),
                      "asking the device for its properties"));
   constexpr int k_least_major = 8;
@@ -246,9 +251,10 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
                  state.properties.name, state.properties.major, state.properties.minor);
   // Off until a device has shown what it brings: MILLRACE_CUDA_EARLY_STARTS=1.
   const char* wanted = std::getenv("MILLRACE_CUDA_EARLY_STARTS");
-  constexpr int k_least_early = 9;
-  state.starts_early =
-      wanted && std::string_view(wanted) == "1" && state.properties.major >= k_least_early;
+  // Elsewhere kernels are made from PTX that does not wait for the one before.
+  const int major = state.properties.major;
+  const bool can_wait = major == 9 || major == 10 || major == 12;
+  state.starts_early = can_wait && wanted && std::string_view(wanted) == "1";
   TRY(status_of_call(cudaStreamCreateWithFlags(&state.handle, cudaStreamNonBlocking),
                      "creating a stream"));
   TRY(state.staging.emplace_back().open(k_staging_bytes));
@@ -268,9 +274,13 @@ DeviceFacts Stream::facts() const {
 
 size_t Stream::shared_bytes() const { return state_->properties.sharedMemPerBlockOptin; }
 
+// Without what a cache of all the rest would leave no room for: kernels that are loaded when they
+// are first used, graphs, the workspace of a long prompt.
 size_t Stream::free_bytes() const {
+  constexpr size_t k_kept_bytes = size_t{512} << 20;
   size_t free = 0, total = 0;
-  return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
+  return free - std::min(free, k_kept_bytes);
 }
 
 void* Stream::alloc(size_t size_bytes) {
@@ -342,8 +352,8 @@ Step& Stream::step() { return state_->step; }
 void* Stream::try_workspace(size_t size_bytes) {
   State& state = *state_;
   if (size_bytes <= state.workspace_bytes) return state.workspace;
-  start();
-  cudaFree(state.workspace);  // waits for what uses it
+  wait();  // for what uses it
+  cudaFree(state.workspace);
   size_t wanted = size_bytes + size_bytes / 4;
   state.workspace = alloc(wanted);
   if (!state.workspace) state.workspace = alloc(wanted = size_bytes);
@@ -354,7 +364,7 @@ void* Stream::try_workspace(size_t size_bytes) {
 unsigned* Stream::counters(size_t count) {
   State& state = *state_;
   if (count <= state.n_counters) return state.counters;
-  start();
+  wait();
   cudaFree(state.counters);
   state.counters = static_cast<unsigned*>(alloc(count * sizeof(unsigned)));
   state.n_counters = state.counters ? count : 0;
@@ -366,9 +376,13 @@ void Stream::fail(Status status) {
   if (state_->error.ok()) state_->error = std::move(status);
 }
 
-Status Stream::finish() {
+void Stream::wait() {
   start();
   passed(*this, cudaStreamSynchronize(state_->handle), "waiting for the step");
+}
+
+Status Stream::finish() {
+  wait();
   State& state = *state_;
   state.step.forget();
   state.staged_bytes = state.copied_bytes = 0;

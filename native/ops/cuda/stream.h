@@ -38,7 +38,7 @@ class Stream {
 
   DeviceFacts facts() const;
   size_t shared_bytes() const;     // that one block may have
-  size_t free_bytes() const;       // as seen when asked
+  size_t free_bytes() const;       // as seen when asked, less what kernels need of it
   uint64_t graph_steps() const;    // that were started as one graph
   void* alloc(size_t size_bytes);  // zeroed, 256-byte aligned; null when refused
   void release(void* memory);
@@ -78,6 +78,7 @@ class Stream {
  private:
   Stream();
   void start();  // what was recorded
+  void wait();   // for all of it
   std::unique_ptr<State> state_;
 };
 

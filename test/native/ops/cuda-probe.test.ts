@@ -27,6 +27,7 @@ function linesOf(text: string): Map<string, number[][]> {
 }
 
 const believed = built ? linesOf(execFileSync(program, { encoding: 'utf8' })) : new Map()
+const smallestNormal = 2 ** -126 // a device may flush what is below
 const floatOf = (bits: number): number => new Float32Array(Uint32Array.of(bits).buffer)[0] ?? 0
 
 describe.skipIf(!built)('the runner', () => {
@@ -61,7 +62,9 @@ describe.skipIf(!built)('the runner', () => {
   // A device that a later session had, each with a file of its own.
   it.skipIf(records.length === 0).each(records)('does what the device of %s did', (record) => {
     const seen = linesOf(readFileSync(join(results, record, 'probe.txt'), 'utf8'))
-    expect([...seen.keys()]).toEqual([...believed.keys()])
+    const isHoppers = (name: string) => name.startsWith('group-')
+    const expected = [...believed.keys()].filter((name) => seen.has(name) || !isHoppers(name))
+    expect([...seen.keys()]).toEqual(expected)
     for (const [name, lines] of seen) {
       if (name !== 'about') {
         expect(believed.get(name), name).toEqual(lines)
@@ -70,7 +73,10 @@ describe.skipIf(!built)('the runner', () => {
       for (const [i, line] of lines.entries())
         for (const [j, bits] of line.entries()) {
           const [a, b] = [floatOf(bits), floatOf(believed.get(name)?.[i]?.[j] ?? 0)]
-          if (!Object.is(a, b)) expect(Math.abs(a - b) / Math.abs(b)).toBeLessThan(1e-5)
+          const areTiny = Math.abs(a) < smallestNormal && Math.abs(b) < smallestNormal
+          if (!Object.is(a, b) && !areTiny) {
+            expect(Math.abs(a - b) / Math.abs(b)).toBeLessThan(1e-5)
+          }
         }
     }
   })

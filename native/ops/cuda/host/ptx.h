@@ -105,4 +105,10 @@ inline void multiply_bf16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, ui
   multiply_fragments<bf16_to_f32>(c, a, b0, b1, where);
 }
 
+inline void multiply_group_bf16(float (&c)[4], const uint32_t (&a)[4], const void* b,
+                                const Where& where = Where::here()) {
+  const auto* words = static_cast<const uint32_t*>(b) + threadIdx.x % simt::k_lanes;
+  multiply_bf16(c, a, words[0], words[simt::k_lanes], where);
+}
+
 }  // namespace millrace::cuda
