@@ -1,11 +1,12 @@
 // `npm run test:emulated`: processors that this machine is not, under emulation (qemu-user). Their
 // operator tables are compared with the reference by the fuzz target's body; then a Node of that
-// processor runs the laws and the golden models on them.
+// processor runs the laws and the golden models on them. Where there is AVX-512 but no AMX, the
+// table of AMX runs them here, with its tile registers in plain C++.
 
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '../test/support/sources.js'
-import { runStep, runSteps } from './steps.js'
+import { runStep, runSteps, type Step } from './steps.js'
 
 const inputs = '400'
 const lawSeeds = '2'
@@ -23,6 +24,33 @@ const emulatedNode = join(folder, 'emulated-node')
 function writeEmulatedNode(): void {
   writeFileSync(emulatedNode, `#!/bin/sh\nexec ${emulator.join(' ')} '${node}' "$@"\n`)
   chmodSync(emulatedNode, 0o755)
+}
+
+const laws = ['test/model/laws.test.ts', 'test/model/golden.test.ts']
+
+function tileSteps(): Step[] {
+  const flags = existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : ''
+  if (!flags.includes('avx512_vnni') || flags.includes('amx_int8')) return []
+  const tiles = 'build-tiles'
+  const options = ['-DMILLRACE_TESTS=ON', '-DMILLRACE_EMULATED_TILES=ON', '-DMILLRACE_CUDA=off']
+  return [
+    {
+      name: 'configure with tiles',
+      command: 'cmake',
+      args: ['-S', '.', '-B', tiles, '-DCMAKE_BUILD_TYPE=Release', ...options],
+    },
+    {
+      name: 'build with tiles',
+      command: 'cmake',
+      args: ['--build', tiles, '--target', 'millrace_probe', '--parallel', '2'],
+    },
+    {
+      name: 'amx laws',
+      command: 'npx',
+      args: ['vitest', 'run', '-t', 'amx', ...laws],
+      env: { MILLRACE_BUILD: tiles },
+    },
+  ]
 }
 
 const preparations = [
@@ -69,7 +97,7 @@ runSteps([
     command: 'npx',
     args: [
       ...['vitest', 'run', '--config', 'vitest.emulated.config.ts'],
-      ...['-t', 'neon', 'test/model/laws.test.ts', 'test/model/golden.test.ts'],
+      ...['-t', '^on the neon|neon-i8mm', ...laws], // golden models on one table: it takes minutes
     ],
     env: {
       MILLRACE_BUILD: build,
@@ -77,4 +105,5 @@ runSteps([
       MILLRACE_LAW_SEEDS: lawSeeds,
     },
   },
+  ...tileSteps(),
 ])

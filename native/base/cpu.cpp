@@ -40,6 +40,12 @@ bool has_avx_vnni() {
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
 
+#ifdef MILLRACE_EMULATED_TILES
+constexpr bool k_emulates_tiles = true;
+#else
+constexpr bool k_emulates_tiles = false;
+#endif
+
 // Leaf 7 says that the processor has AMX, the control register that the system saves its tiles.
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -191,7 +197,7 @@ Cpu ask() {
   info.avx512 = info.avx2 && __builtin_cpu_supports("avx512f") &&
                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
-  info.amx = info.avx512 && has_amx();
+  info.amx = info.avx512 && (k_emulates_tiles || has_amx());
 #endif
   return info;
 }
@@ -204,6 +210,7 @@ const Cpu& cpu() {
 }
 
 bool may_use_amx() {
+  if (k_emulates_tiles) return true;
 #if defined(__x86_64__) && defined(__linux__)
   constexpr int k_request_permission = 0x1023, k_tile_data = 18;  // ARCH_REQ_XCOMP_PERM
   return syscall(SYS_arch_prctl, k_request_permission, k_tile_data) == 0;
