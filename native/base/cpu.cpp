@@ -27,6 +27,12 @@
 namespace millrace {
 namespace {
 
+#ifdef MILLRACE_EMULATED_TILES
+constexpr bool k_emulates_tiles = true;
+#else
+constexpr bool k_emulates_tiles = false;
+#endif
+
 #if defined(__x86_64__) && defined(__GNUC__)
 // clang 14 does not know this name in __builtin_cpu_supports.
 bool has_f16c() {
@@ -39,12 +45,6 @@ bool has_avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
-
-#ifdef MILLRACE_EMULATED_TILES
-constexpr bool k_emulates_tiles = true;
-#else
-constexpr bool k_emulates_tiles = false;
-#endif
 
 // Leaf 7 says that the processor has AMX, the control register that the system saves its tiles.
 bool has_amx() {
@@ -95,8 +95,7 @@ std::vector<std::string> group_folders(const std::string& resource) {
     const std::string controllers = "," + line.substr(start, end - start) + ",";
     const bool is_second = controllers == ",,";
     if (!is_second && controllers.find("," + resource + ",") == std::string::npos) continue;
-    std::string root = "/sys/fs/cgroup";
-    if (!is_second) root += "/" + resource;
+    const std::string root = "/sys/fs/cgroup" + (is_second ? "" : "/" + resource);
     std::string path = line.substr(end + 1);
     for (; path.find('/') == 0; path.resize(path.rfind('/'))) folders.push_back(root + path);
     folders.push_back(root);

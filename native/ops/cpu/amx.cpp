@@ -5,7 +5,7 @@
 #include "ops/cpu/simd/begin-amx.h"
 #include "ops/cpu/simd/verbs-512.h"
 #include "ops/cpu/simd/dot.h"
-#include "ops/cpu/simd/tiles.h"
+#include "ops/cpu/simd/amx-tiles.h"
 #include "ops/cpu/simd/amx.h"
 #include "ops/cpu/all.inl"
 #include "ops/cpu/simd/end.h"

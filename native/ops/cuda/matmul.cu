@@ -153,8 +153,7 @@ __global__ void __launch_bounds__(k_threads, 1)
   const int first = slice_begin(params.tiles, warp), last = slice_begin(params.tiles, warp + 1);
   const int n_bands = (output.rows + k_band - 1) / k_band;
   let_next_start();
-  // Another product has more, and blocks that wait: the kernel does not end before the one before
-  // it.
+  // Another product has more; its blocks wait, so that this kernel ends after the one before.
   if (first_band >= n_bands) return;
   const int64_t band_bytes = static_cast<int64_t>(params.tiles / sets) * packing.tile_bytes();
   char* buffers = shared_memory() + warp * stages * k_x_tile_bytes<groups>;

@@ -1,6 +1,6 @@
 // The vocabulary of AMX (TILE, INT8): AVX-512 with VNNI, and tile registers that multiply whole
 // matrices of bytes (Intel's Architecture Instruction Set Extensions manual, chapter on AMX).
-// Included inside the region only, after verbs-512.h, dot.h and tiles.h.
+// Included inside the region only, after verbs-512.h, dot.h and amx-tiles.h.
 
 struct V : Verbs512, DotByFours<V>, Tiles {
   static constexpr const char* k_name = "amx";

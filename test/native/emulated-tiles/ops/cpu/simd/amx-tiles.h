@@ -1,5 +1,5 @@
 // Tile registers in plain C++, for a processor that has AVX-512 but no AMX: the products of
-// native/ops/cpu/simd/tiles.h, by their definition.
+// native/ops/cpu/simd/amx-tiles.h, by their definition.
 
 struct Tiles {
   static constexpr int k_products = 16 * 16;

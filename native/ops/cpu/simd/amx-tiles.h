@@ -6,6 +6,7 @@
 
 struct Tiles {
   static constexpr int k_products = 16 * 16;
+  static constexpr int k_row_bytes = 64;
 
   // A thread that multiplies begins before and ends after: tile registers in use make switching
   // between threads slower. Steps, here and below: 4 or 8, of four columns.
@@ -34,7 +35,8 @@ struct Tiles {
         "tilestored %%tmm1, (%[out1],%[row],1)"
         :
         : [x0] "r"(x[0]), [x1] "r"(x[1]), [stride] "r"(int64_t(stride)), [codes0] "r"(codes[0]),
-          [codes1] "r"(codes[1]), [row] "r"(int64_t(64)), [out0] "r"(out[0]), [out1] "r"(out[1])
+          [codes1] "r"(codes[1]), [row] "r"(int64_t(k_row_bytes)), [out0] "r"(out[0]),
+          [out1] "r"(out[1])
         : "memory");
   }
 
