@@ -21,6 +21,8 @@ export interface StreamRequest {
   chat?: string
   /** Await the whole answer instead of reading pieces, where the engine has such a call. */
   awaited: boolean
+  /** Look at the clock for each piece; without it, arrivals are only counted. */
+  timed: boolean
 }
 
 export interface Arrival {

@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import type { Case, Sample } from './case.js'
-import type { Driver, OpenOptions, Runtime, Stream, ToolDriver } from './driver.js'
+import type { Driver, OpenOptions, Runtime, Stream, StreamRequest, ToolDriver } from './driver.js'
+import { Floor } from './floor.js'
 import { pieceGaps, tokenGaps } from './gaps.js'
 import { endedChildSeconds } from './machine.js'
 import { mainThreadSeconds, replay } from './replay.js'
@@ -133,44 +134,74 @@ const mainThreadSleeps = (): number => {
 
 const crossingWarmUps = 3
 
+/** What the main thread did while the requests ran. */
+interface MainThread {
+  streams: Stream[]
+  cpuUs: number
+  activeUs: number
+  sleeps: number
+  wallUs: number
+  steps: number
+}
+
+const watched = async (work: StreamRequest[], runtime: Runtime): Promise<MainThread> => {
+  const steps = runtime.steps()
+  const cpu = await mainThreadSeconds()
+  const sleeps = mainThreadSleeps()
+  const start = performance.now()
+  const loopBefore = performance.eventLoopUtilization()
+  const streams = await runtime.parallel(work)
+  const { active } = performance.eventLoopUtilization(loopBefore)
+  const wall = performance.now() - start
+  const slept = mainThreadSleeps() - sleeps
+  const used = (await mainThreadSeconds()) - cpu
+  return {
+    streams,
+    cpuUs: used * 1e6,
+    activeUs: active * 1000,
+    sleeps: slept,
+    wallUs: wall * 1000,
+    steps: steps === undefined ? (work[0]?.tokens ?? 0) : (runtime.steps() ?? 0) - steps,
+  }
+}
+
 // The CPU time of the main thread, what the kernel takes to wake it included; beside it what Node
-// calls the active time of its event loop, which also counts waiting for a processor.
+// calls the active time of its event loop, which also counts waiting for a processor, and, where
+// readers are continued, the floor: bare loops continued as often.
 const crossing = async (part: Part, runtime: Runtime): Promise<Measured> => {
+  const { row } = part
   // As many tokens as are measured, some times over: a server's code has long been compiled.
-  for (let i = 0; i < crossingWarmUps; i++) await runtime.parallel(shortened(part, part.row.tokens))
-  const result: Measured = {
-    values: [],
-    extra: {
-      'active us': [],
-      'wake-ups': [],
-      'step us': [],
-      'pieces per token': [],
-      'tokens/s': [],
-    },
-    tokens: [],
+  for (let i = 0; i < crossingWarmUps; i++) await runtime.parallel(shortened(part, row.tokens))
+  const result: Measured = { values: [], extra: {}, tokens: [] }
+  const add = (name: string, value: number) => {
+    result.extra[name] ??= []
+    result.extra[name].push(value)
   }
-  for (let repetition = 0; repetition < part.row.repetitions; repetition++) {
-    const work = requests(part, repetition)
-    const steps = runtime.steps()
-    const cpu = await mainThreadSeconds()
-    const sleeps = mainThreadSleeps()
-    const start = performance.now()
-    const loopBefore = performance.eventLoopUtilization()
-    const streams = await runtime.parallel(work)
-    const { active } = performance.eventLoopUtilization(loopBefore)
-    const wall = performance.now() - start
-    const wakeUps = mainThreadSleeps() - sleeps
-    const used = (await mainThreadSeconds()) - cpu
-    const taken = steps === undefined ? part.row.tokens : (runtime.steps() ?? 0) - steps
-    const pieces = streams.reduce((sum, { arrivals }) => sum + arrivals.length, 0)
-    result.values.push((used * 1e6) / taken)
-    result.extra['active us']?.push((active * 1000) / taken)
-    result.extra['wake-ups']?.push(wakeUps / taken)
-    result.extra['step us']?.push((wall * 1000) / taken)
-    result.extra['pieces per token']?.push(pieces / total(streams))
-    result.extra['tokens/s']?.push((total(streams) * 1000) / wall)
-    if (repetition === 0) result.tokens = streams.flatMap(({ tokens }) => tokens)
+  const hasFloor = !row.awaited && runtime.steps() !== undefined
+  const floor = hasFloor ? new Floor(row.sequences) : undefined
+  for (let repetition = 0; repetition < row.repetitions; repetition++) {
+    const one = await watched(requests(part, 2 * repetition), runtime)
+    const pieces = one.streams.reduce((sum, { arrivals }) => sum + arrivals.length, 0)
+    result.values.push(one.cpuUs / one.steps)
+    add('active us', one.activeUs / one.steps)
+    add('wake-ups', one.sleeps / one.steps)
+    add('step us', one.wallUs / one.steps)
+    add('pieces per token', pieces / total(one.streams))
+    add('tokens/s', (total(one.streams) * 1e6) / one.wallUs)
+    if (repetition === 0) result.tokens = one.streams.flatMap(({ tokens }) => tokens)
+    if (floor === undefined) continue
+    const work = requests(part, 2 * repetition + 1)
+    floor.start(one.wallUs / 1000 / (pieces / row.sequences))
+    const bare = await watched(
+      work.map((request) => ({ ...request, awaited: true })),
+      runtime,
+    )
+    const ticks = floor.stop()
+    add('floor us', bare.cpuUs / bare.steps)
+    add('floor wake-ups', ticks / bare.steps)
+    add('beyond the floor us', one.cpuUs / one.steps - bare.cpuUs / bare.steps)
   }
+  await floor?.close()
   return result
 }
 

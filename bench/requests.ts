@@ -27,6 +27,7 @@ export const requests = (part: Part, repetition: number): StreamRequest[] => {
     prompt: promptOf(row, seed, index, vocabulary),
     tokens: row.tokens,
     awaited: row.awaited ?? false,
+    timed: row.kind !== 'crossing',
   }))
 }
 

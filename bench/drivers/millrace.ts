@@ -38,7 +38,7 @@ const stream = async (engine: Engine, request: StreamRequest): Promise<Stream> =
   const arrivals: Arrival[] = []
   const parts: Int32Array[] = []
   for await (const { tokens } of generation) {
-    arrivals.push({ at: performance.now(), tokens: tokens.length })
+    arrivals.push({ at: request.timed ? performance.now() : start, tokens: tokens.length })
     parts.push(tokens)
   }
   return streamOf(start, arrivals, parts)

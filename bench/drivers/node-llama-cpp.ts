@@ -51,7 +51,7 @@ const stream = async (sequence: PeerSequence, request: StreamRequest): Promise<S
   const answer: Stream = { start: performance.now(), arrivals: [], tokens: [] }
   const options = { temperature: 0, yieldEogToken: true }
   for await (const token of sequence.evaluate([...request.prompt], options)) {
-    answer.arrivals.push({ at: performance.now(), tokens: 1 })
+    answer.arrivals.push({ at: request.timed ? performance.now() : answer.start, tokens: 1 })
     answer.tokens.push(token)
     if (answer.tokens.length >= request.tokens) break
   }
