@@ -118,7 +118,7 @@ StepInput Step::input(int n) const {
 }
 
 Drawing::Drawing(Device& device, int batch, int width) : device_(device) {
-  auto sampler = RemoteSampler::create(device, batch, width);
+  auto sampler = Sampler::create(device, batch, width);
   must(sampler.status());
   sampler_ = std::move(*sampler);
 }

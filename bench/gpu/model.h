@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/remote-sampler.h"
+#include "engine/sampler.h"
 #include "job.h"
 #include "model/forward.h"
 
@@ -71,7 +71,7 @@ class Drawing {
  private:
   Device& device_;
   const Sampling sampling_;
-  std::unique_ptr<RemoteSampler> sampler_;
+  std::unique_ptr<Sampler> sampler_;
   std::vector<Wanted> wanted_;
   uint64_t position_ = 0;
   std::vector<Draw> draws_;

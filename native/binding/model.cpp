@@ -4,6 +4,7 @@
 #include "binding/objects.h"
 #include "binding/read.h"
 #include "engine/cache-size.h"
+#include "engine/sampler.h"
 #include "model/forward.h"
 #include "ops/device.h"
 
@@ -104,7 +105,8 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
     const int outputs = static_cast<int>(std::min<int64_t>(integer(1) + k_score_rows, rows));
     Napi::Object object = Napi::Object::New(env);
     set_numbers(object, {{"cacheBytes", size->size_bytes()},
-                         {"workspaceBytes", Workspace::size_bytes(config, rows, outputs)}});
+                         {"workspaceBytes", Workspace::size_bytes(config, rows, outputs) +
+                                                Sampler::size_bytes(outputs)}});
     return object;
   });
 }

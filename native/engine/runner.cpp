@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <new>
 
-#include "base/thread-pool.h"
 #include "ops/devices.h"
 
 namespace millrace {
@@ -60,13 +59,11 @@ Result<std::unique_ptr<Runner>> Runner::open_on(const std::shared_ptr<Device>& d
   TRY(workspace);
   runner->workspace_ = std::move(*workspace);
   runner->workspace_bytes_ =
-      Workspace::size_bytes(config, options.step_tokens, options.max_outputs);
-  if (!device->shares_host_memory()) {
-    auto remote = RemoteSampler::create(*device, options.max_outputs, config.vocab_size);
-    TRY(remote);
-    runner->remote_ = std::move(*remote);
-    runner->workspace_bytes_ += runner->remote_->size_bytes();
-  }
+      Workspace::size_bytes(config, options.step_tokens, options.max_outputs) +
+      Sampler::size_bytes(options.max_outputs);
+  auto sampler = Sampler::create(*device, options.max_outputs, config.vocab_size);
+  TRY(sampler);
+  runner->sampler_ = std::move(*sampler);
   const size_t free_bytes = device->info().free_bytes;
   const size_t bytes_to_pack = runner->weights_->bytes_to_pack();
   auto size = size_cache(config, device->ops(),
@@ -78,7 +75,6 @@ Result<std::unique_ptr<Runner>> Runner::open_on(const std::shared_ptr<Device>& d
   TRY(cache);
   runner->cache_ = *cache;
   if (!device->shares_host_memory()) TRY(runner->try_step(*model));
-  runner->scratch_.resize(static_cast<size_t>(device->queue().pool().size()));
   runner->model_ = std::move(model);
   return runner;
 }
@@ -95,14 +91,14 @@ Status Runner::try_step(const Model& model) {
   Sampling greedy;
   greedy.temperature = 0;
   std::vector<Draw> draws;
-  TRY(remote_->draw(*device_, workspace_->logits, {{&greedy, nullptr, 1}}, draws));
+  TRY(sampler_->draw(*device_, workspace_->logits, {{&greedy, nullptr, 1}}, draws));
   const std::string name = device_->info().name;
   for (const float logit : logits)
     if (!std::isfinite(logit))
       return error(ErrorCode::device, "Expected finite logits of a first step but %s gave %g",
                    name.c_str(), static_cast<double>(logit));
-  const auto n = static_cast<int>(logits.size());
-  const int32_t expected = first_equal(logits.data(), n, largest(logits.data(), n));
+  const auto best = std::max_element(logits.begin(), logits.end());
+  const auto expected = static_cast<int32_t>(best - logits.begin());
   if (draws[0].token != expected)
     return error(ErrorCode::device,
                  "Expected the best token of a first step to be %d but %s gave %d", expected,
@@ -130,28 +126,9 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
   TRY(forward(model_->config(), *weights_, *device_, view, step, *workspace_));
   wanted_.clear();
   for (const BatchOutput& output : batch.outputs) wanted_.push_back(wanted_of(output));
-  if (remote_) return remote_->draw(*device_, workspace_->logits, wanted_, draws);
-  TRY(device_->finish());
-  TRY(model_->check_file());  // the step may have read what is no longer there
-  draws.resize(wanted_.size());
-  device_->queue().pool().parallel_for(n_outputs, 1, [&](int begin, int end, int worker) {
-    for (int i = begin; i < end; ++i) {
-      const size_t row = static_cast<size_t>(i);
-      sample(wanted_[row], row, scratch_[static_cast<size_t>(worker)], draws[row]);
-    }
-  });
-  return {};
-}
-
-// Runs on a worker, where an exception would end the process: memory refused ends the request only.
-void Runner::sample(const Wanted& wanted, size_t row, Scratch& scratch, Draw& draw) const {
-  const int vocab_size = model_->config().vocab_size;
-  float* logits = workspace_->logits + row * static_cast<size_t>(vocab_size);
-  try {
-    draw_token({logits, vocab_size, wanted}, scratch, draw);
-  } catch (const std::bad_alloc&) {
-    draw.status = Status(ErrorCode::out_of_memory, "no memory for the step's sampling");
-  }
+  TRY(sampler_->draw(*device_, workspace_->logits, wanted_, draws));
+  if (!device_->shares_host_memory()) return {};
+  return model_->check_file();  // the step may have read what is no longer there
 }
 
 }  // namespace millrace

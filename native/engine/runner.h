@@ -1,8 +1,7 @@
 #pragma once
-// Runs batches: the model on its device, then the sampler on every row of logits that is wanted,
-// there or here.
+// Runs batches: the model on its device, then the sampler on every row of logits that is wanted.
 // Owns what a step needs and nothing else does: device, workspace, cache memory.
-// Threads: opened on a job thread, then engine thread only; sampling uses the device's workers.
+// Threads: opened on a job thread, then engine thread only.
 
 #include <memory>
 #include <string>
@@ -11,7 +10,6 @@
 #include "base/result.h"
 #include "engine/batch.h"
 #include "engine/cache-size.h"
-#include "engine/remote-sampler.h"
 #include "engine/sampler.h"
 #include "model/forward.h"
 #include "model/model.h"
@@ -49,7 +47,6 @@ class Runner {
                                                  std::shared_ptr<const Model> model,
                                                  const RunnerOptions& options);
   Status try_step(const Model& model);
-  void sample(const Wanted& wanted, size_t row, Scratch& scratch, Draw& draw) const;
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<Device> device_;
@@ -58,10 +55,9 @@ class Runner {
   size_t workspace_bytes_ = 0;
   CacheSize cache_size_;
   Buffer cache_;
-  std::unique_ptr<RemoteSampler> remote_;  // where the device's memory is not the host's
+  std::unique_ptr<Sampler> sampler_;
   std::string why_no_gpu_;
-  std::vector<Wanted> wanted_;    // per output of the step
-  std::vector<Scratch> scratch_;  // per worker
+  std::vector<Wanted> wanted_;  // per output of the step
 };
 
 }  // namespace millrace

@@ -2,227 +2,75 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <numeric>
 
 #include "engine/random.h"
-#include "tensor/exponential.h"
 
 namespace millrace {
-
 namespace {
 
-constexpr float k_nothing = -std::numeric_limits<float>::infinity();
-
-// One row on its way to a token.
-struct Row {
-  const DrawInput& input;
-  Scratch& scratch;
-  float highest = 0.0f;  // of the logits after bias and penalties
-  float inverse_temperature = 1.0f;
-  bool is_cut = false;  // only scratch.kept may be chosen, else every token
-  int32_t token = -1;
-
-  const Sampling& sampling() const { return *input.wanted.sampling; }
-  double weight(float logit) const {
-    return std::exp(static_cast<double>((logit - highest) * inverse_temperature));
-  }
-};
-
-void change(Row& row, int32_t token, float logit) {
-  row.scratch.original.push_back({token, row.input.logits[token]});
-  row.input.logits[token] = logit;
+// What logits are divided by, as a factor; 0 for the arg-max.
+float inverse_temperature(const Sampling& sampling) {
+  constexpr float k_steepest = 1e30f;
+  return sampling.temperature == 0.0f ? 0.0f : std::min(1.0f / sampling.temperature, k_steepest);
 }
 
-void bias(Row& row) {
-  for (const auto& [token, amount] : row.sampling().logit_bias) {
-    change(row, token, row.input.logits[token] + amount);
-  }
+float logprob_of(float logit, double normalizer) {
+  return static_cast<float>(static_cast<double>(logit) - normalizer);
 }
 
-// Keskar et al., "CTRL", 2019 (repetition); presence and frequency as OpenAI defines them.
-void penalize(Row& row) {
-  const Sampling& sampling = row.sampling();
-  for (const TokenCount& count : row.input.wanted.counts->all()) {
-    float logit = row.input.logits[count.token];
-    logit = logit > 0 ? logit / sampling.repetition_penalty : logit * sampling.repetition_penalty;
-    if (count.in_output > 0) logit -= sampling.presence_penalty;
-    logit -= sampling.frequency_penalty * static_cast<float>(count.in_output);
-    change(row, count.token, logit);
-  }
+Status not_finite() {
+  return error(ErrorCode::bad_file,
+               "Expected the model to compute finite logits but it did not; its weights may be "
+               "damaged");
 }
 
-void heat(Row& row) { row.inverse_temperature = inverse_temperature(row.sampling()); }
-
-void cut_top_k(Row& row) {
-  row.is_cut = true;
-  select_top(row.input.logits, row.input.vocab_size, row.sampling().top_k, row.scratch.kept);
+// Bias first; a token that penalties look at has its bias in the same change.
+void add_changes(const Wanted& wanted, SampleQuery& row, std::vector<LogitChange>& changes) {
+  const Sampling& sampling = *wanted.sampling;
+  row.first_change = static_cast<int32_t>(changes.size());
+  if (needs_counts(sampling) && wanted.counts)
+    for (const TokenCount& count : wanted.counts->all())
+      changes.push_back({count.token, count.in_output, 0.0f});
+  const auto first = changes.begin() + row.first_change, last = changes.end();
+  std::vector<LogitChange> only_biased;
+  for (const auto& [token, amount] : sampling.logit_bias) {
+    const auto place = std::lower_bound(
+        first, last, token,
+        [](const LogitChange& change, int32_t sought) { return change.token < sought; });
+    if (place != last && place->token == token)
+      place->bias = amount;
+    else
+      only_biased.push_back({token, -1, amount});
+  }
+  changes.insert(changes.end(), only_biased.begin(), only_biased.end());
+  row.n_changes = static_cast<int32_t>(changes.size()) - row.first_change;
 }
 
-// Length of the shortest prefix of the ranked candidates whose weights, added to `sum`, reach
-// `wanted`; all of them if none does.
-size_t count_to_reach(const Row& row, const std::vector<Candidate>& ranked, double sum,
-                      double wanted) {
-  for (size_t i = 0; i < ranked.size(); ++i) {
-    sum += row.weight(ranked[i].logit);
-    if (sum >= wanted) return i + 1;
+SampleQuery row_of(const Wanted& wanted, std::vector<LogitChange>& changes) {
+  SampleQuery row;
+  row.wants_sum = wanted.is_score || wanted.sampling->logprobs >= 0;
+  if (wanted.is_score) {
+    row.target = std::max(0, wanted.target);
+    return row;
   }
-  return ranked.size();
+  const Sampling& sampling = *wanted.sampling;
+  row.uniform = uniform(sampling.seed, wanted.position);
+  row.inverse_temperature = inverse_temperature(sampling);
+  row.top_k = sampling.top_k;
+  row.top_p = sampling.top_p;
+  if (sampling.min_p > 0) row.least = std::log(sampling.min_p);
+  row.repetition_penalty = sampling.repetition_penalty;
+  row.presence_penalty = sampling.presence_penalty;
+  row.frequency_penalty = sampling.frequency_penalty;
+  add_changes(wanted, row, changes);
+  return row;
 }
 
-constexpr int k_bins = 2048;
-
-// Which of k_bins equal steps from the likeliest to where weights vanish a logit falls into.
-int bin_of(const Row& row, float logit) {
-  constexpr float k_bins_per_nat = k_bins / 88.0f;
-  const float distance = (row.highest - logit) * row.inverse_temperature * k_bins_per_nat;
-  return distance < k_bins - 1 ? static_cast<int>(distance) : k_bins - 1;
-}
-
-// The last token, in order of rank, of the smallest set that reaches a share of the probability:
-// weights are added up in bins, and only the bin in which the share is reached is ranked.
-Candidate last_to_reach(const Row& row, double share) {
-  const DrawInput& input = row.input;
-  std::vector<double> sums(k_bins, 0.0);
-  for (int32_t i = 0; i < input.vocab_size; ++i) {
-    const float logit = input.logits[i];
-    sums[static_cast<size_t>(bin_of(row, logit))] +=
-        static_cast<double>(exp_of((logit - row.highest) * row.inverse_temperature));
-  }
-  double total = 0, before = 0;
-  for (const double sum : sums) total += sum;
-  int bin = 0;
-  while (bin + 1 < k_bins && before + sums[static_cast<size_t>(bin)] < share * total) {
-    before += sums[static_cast<size_t>(bin++)];
-  }
-  std::vector<Candidate>& edge = row.scratch.kept;
-  edge.clear();
-  for (int32_t i = 0; i < input.vocab_size; ++i) {
-    if (bin_of(row, input.logits[i]) == bin) edge.push_back({i, input.logits[i]});
-  }
-  if (edge.empty()) return {input.vocab_size, k_nothing};
-  std::sort(edge.begin(), edge.end(), ranks_before);
-  return edge[count_to_reach(row, edge, before, share * total) - 1];
-}
-
-// The smallest set of the likeliest tokens that reaches probability top_p: Holtzman et al., "The
-// curious case of neural text degeneration", 2020.
-void cut_top_p(Row& row) {
-  std::vector<Candidate>& kept = row.scratch.kept;
-  const double share = static_cast<double>(row.sampling().top_p);
-  if (row.is_cut) {
-    double total = 0;
-    for (const Candidate& candidate : kept) total += row.weight(candidate.logit);
-    kept.resize(count_to_reach(row, kept, 0, share * total));
-    return;
-  }
-  const Candidate last = last_to_reach(row, share);
-  kept.clear();
-  for (int32_t token = 0; token < row.input.vocab_size; ++token) {
-    const Candidate candidate{token, row.input.logits[token]};
-    if (!ranks_before(last, candidate)) kept.push_back(candidate);
-  }
-  row.is_cut = true;
-}
-
-// Keeps what is at least min_p times as likely as the likeliest token: Nguyen et al., "Min-p
-// sampling", 2024.
-void cut_min_p(Row& row) {
-  const float least = std::log(row.sampling().min_p);
-  const auto is_kept = [&](float logit) {
-    return (logit - row.highest) * row.inverse_temperature >= least;
-  };
-  std::vector<Candidate>& kept = row.scratch.kept;
-  if (row.is_cut) {
-    std::erase_if(kept, [&](const Candidate& candidate) { return !is_kept(candidate.logit); });
-    return;
-  }
-  kept.clear();
-  for (int32_t token = 0; token < row.input.vocab_size; ++token) {
-    const float logit = row.input.logits[token];
-    if (is_kept(logit)) kept.push_back({token, logit});
-  }
-  row.is_cut = true;
-}
-
-// The inverse of the cumulative distribution, in order of token, at the position's random number.
-void pick(Row& row) {
-  const DrawInput& input = row.input;
-  const double u = uniform(row.sampling().seed, input.wanted.position);
-  const float scale = row.inverse_temperature;
-  if (!row.is_cut) {
-    const double total = sum_exp(input.logits, input.vocab_size, row.highest, scale);
-    row.token = find_cumulative(input.logits, input.vocab_size, row.highest, scale, u * total);
-    return;
-  }
-  std::vector<Candidate>& kept = row.scratch.kept;
-  const auto by_token = [](const Candidate& a, const Candidate& b) { return a.token < b.token; };
-  if (!std::is_sorted(kept.begin(), kept.end(), by_token)) {
-    std::sort(kept.begin(), kept.end(), by_token);
-  }
-  double total = 0, walked = 0;
-  for (const Candidate& candidate : kept) total += row.weight(candidate.logit);
-  for (const Candidate& candidate : kept) {
-    const double weight = row.weight(candidate.logit);
-    walked += weight;
-    if (weight > 0) row.token = candidate.token;
-    if (walked > u * total && row.token >= 0) return;
-  }
-}
-
-void pick_highest(Row& row) {
-  row.token = first_equal(row.input.logits, row.input.vocab_size, row.highest);
-}
-
-void survey(Row& row) { row.highest = largest(row.input.logits, row.input.vocab_size); }
-
-bool always(const Sampling&) { return true; }
-bool is_greedy(const Sampling& sampling) { return sampling.temperature == 0.0f; }
-bool has_bias(const Sampling& sampling) { return !sampling.logit_bias.empty(); }
-bool has_top_k(const Sampling& sampling) { return sampling.top_k > 0; }
-bool has_top_p(const Sampling& sampling) { return sampling.top_p < 1.0f; }
-bool has_min_p(const Sampling& sampling) { return sampling.min_p > 0.0f; }
-
-// The chain, in order; it ends with the step that finds the token.
-struct Step {
-  bool (*applies)(const Sampling&);
-  void (*run)(Row&);
-};
-constexpr Step k_steps[] = {
-    {has_bias, bias},          {needs_counts, penalize}, {always, survey},
-    {is_greedy, pick_highest}, {always, heat},           {has_top_k, cut_top_k},
-    {has_top_p, cut_top_p},    {has_min_p, cut_min_p},   {always, pick},
-};
-
-// The logarithm of the sum of exponentials; not finite if the logits are not.
-double log_sum(const float* logits, int n) {
-  const float highest = largest(logits, n);
-  return static_cast<double>(highest) + std::log(sum_exp(logits, n, highest, 1.0f));
-}
-
-float logit_before_changes(const DrawInput& input, const Scratch& scratch, int32_t token) {
-  for (const Candidate& original : scratch.original) {
-    if (original.token == token) return original.logit;
-  }
-  return input.logits[token];
-}
-
-void list_top(const DrawInput& input, double normalizer, Scratch& scratch,
-              std::vector<TokenLogprob>& top) {
-  select_top(input.logits, input.vocab_size, input.wanted.n_top, scratch.kept);
-  top.clear();
-  top.reserve(scratch.kept.size());
-  for (const Candidate& candidate : scratch.kept) {
-    top.push_back({candidate.token, logprob_of(candidate.logit, normalizer)});
-  }
-}
-
-void appraise(const DrawInput& input, Scratch& scratch, Draw& result) {
-  const double normalizer = log_sum(input.logits, input.vocab_size);
-  const int32_t target = input.wanted.target;
-  result.status = std::isfinite(normalizer) ? Status() : not_finite();
-  if (!result.status.ok()) return;
-  if (target >= 0) result.chosen = {target, logprob_of(input.logits[target], normalizer)};
-  list_top(input, normalizer, scratch, result.top);
+// The logarithm of the sum of exponentials.
+double log_sum(const SampleResult& row) {
+  return static_cast<double>(row.highest) +
+         std::log(std::ldexp(static_cast<double>(row.weight_sum), -k_weight_bits));
 }
 
 }  // namespace
@@ -248,45 +96,101 @@ bool needs_counts(const Sampling& sampling) {
          sampling.frequency_penalty != 0.0f;
 }
 
-float inverse_temperature(const Sampling& sampling) {
-  constexpr float k_steepest = 1e30f;
-  return is_greedy(sampling) ? 0.0f : std::min(1.0f / sampling.temperature, k_steepest);
+Result<std::unique_ptr<Sampler>> Sampler::create(Device& device, int max_rows, int vocab_size) {
+  if (vocab_size > k_most_width)
+    return error(ErrorCode::unsupported,
+                 "Expected a vocabulary of at most %d tokens but found one of %d", k_most_width,
+                 vocab_size);
+  const auto n = static_cast<size_t>(max_rows);
+  auto sampler = std::make_unique<Sampler>();
+  sampler->max_rows_ = max_rows;
+  sampler->vocab_size_ = vocab_size;
+  auto sampled = device.alloc(n * sizeof(SampleResult), "the tokens of a step");
+  TRY(sampled);
+  auto best = device.alloc(n * k_most_top * sizeof(TopValue), "the best logits of a step");
+  TRY(best);
+  sampler->sampled_ = *sampled;
+  sampler->best_ = *best;
+  sampler->host_sampled_.resize(n);
+  sampler->host_best_.resize(n * k_most_top);
+  return sampler;
 }
 
-float logprob_of(float logit, double normalizer) {
-  return static_cast<float>(static_cast<double>(logit) - normalizer);
+size_t Sampler::size_bytes(int max_rows) {
+  return static_cast<size_t>(max_rows) * (sizeof(SampleResult) + k_most_top * sizeof(TopValue));
 }
 
-Status not_finite() {
-  return error(ErrorCode::bad_file,
-               "Expected the model to compute finite logits but it did not; its weights may be "
-               "damaged");
+Status Sampler::draw(Device& device, float* logits, const std::vector<Wanted>& rows,
+                     std::vector<Draw>& draws) {
+  const int n = static_cast<int>(rows.size());
+  draws.resize(rows.size());
+  if (n == 0) return device.finish();
+  asked_.clear();
+  changes_.clear();
+  int k = 0;
+  for (const Wanted& wanted : rows) {
+    asked_.push_back(row_of(wanted, changes_));
+    k = std::max(k, std::min(wanted.n_top, k_most_top));
+  }
+  SampleQuery nothing;  // the likeliest of a row that nobody asked for
+  nothing.inverse_temperature = 0;
+  const int n_filled = std::min(device.rows_for(n), max_rows_);
+  asked_.resize(static_cast<size_t>(n_filled), nothing);
+  const Ops& ops = device.ops();
+  auto* best = static_cast<TopValue*>(best_.data());
+  auto* sampled = static_cast<SampleResult*>(sampled_.data());
+  if (k > 0) ops.top_k(device.queue(), {logits, n_filled, vocab_size_, k, best});  // before changes
+  ops.sample(device.queue(), {logits, asked_.data(), changes_.data(),
+                              static_cast<int>(changes_.size()), n_filled, vocab_size_, sampled});
+  Status copied = device.copy(host_sampled_.data(), sampled, rows.size() * sizeof(SampleResult));
+  if (copied.ok() && k > 0)
+    copied = device.copy(host_best_.data(), best,
+                         rows.size() * static_cast<size_t>(k) * sizeof(TopValue));
+  TRY(device.finish());  // what went wrong first
+  TRY(copied);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Wanted& wanted = rows[i];
+    const SampleResult& found = host_sampled_[i];
+    Draw& draw = draws[i];
+    draw = {};
+    draw.token = wanted.is_score ? -1 : found.token;
+    if (!std::isfinite(found.highest) || found.token < 0) {
+      draw.status = not_finite();
+      continue;
+    }
+    if (!asked_[i].wants_sum) continue;
+    const double normalizer = log_sum(found);
+    if (!wanted.is_score || wanted.target >= 0)
+      draw.chosen = {found.token, logprob_of(found.value, normalizer)};
+    if (wanted.n_top > k_most_top) {
+      TRY(copy_top(device, logits, i, wanted, normalizer, draw));
+      continue;
+    }
+    const TopValue* ranked = host_best_.data() + i * static_cast<size_t>(k);
+    for (int j = 0; j < wanted.n_top && ranked[j].index >= 0; ++j)
+      draw.top.push_back({ranked[j].index, logprob_of(ranked[j].value, normalizer)});
+  }
+  return {};
 }
 
-void draw_token(const DrawInput& input, Scratch& scratch, Draw& result) {
-  if (input.wanted.is_score) return appraise(input, scratch, result);
-  const Sampling& sampling = *input.wanted.sampling;
-  double normalizer = 0;
-  result.token = -1;
-  result.status = {};
-  scratch.original.clear();
-  if (sampling.logprobs >= 0) {
-    normalizer = log_sum(input.logits, input.vocab_size);
-    list_top(input, normalizer, scratch, result.top);
-  }
-  Row row{input, scratch};
-  for (const Step& step : k_steps) {
-    if (step.applies(sampling)) step.run(row);
-    if (row.token >= 0 || !std::isfinite(row.highest)) break;
-  }
-  if (row.token < 0 || !std::isfinite(normalizer)) {
-    result.status = not_finite();
-    return;
-  }
-  result.token = row.token;
-  if (sampling.logprobs < 0) return;
-  const float logit = logit_before_changes(input, scratch, row.token);
-  result.chosen = {row.token, logprob_of(logit, normalizer)};
+// A longer list than top_k gives, from the whole row.
+Status Sampler::copy_top(Device& device, float* logits, size_t row, const Wanted& wanted,
+                         double normalizer, Draw& draw) {
+  const auto width = static_cast<size_t>(vocab_size_);
+  row_.resize(width);
+  TRY(device.copy(row_.data(), logits + row * width, width * sizeof(float)));
+  TRY(device.finish());
+  ranked_.resize(width);
+  std::iota(ranked_.begin(), ranked_.end(), 0);
+  const auto end = ranked_.begin() + std::min(wanted.n_top, vocab_size_);
+  const auto ranks_before = [&](int32_t a, int32_t b) {
+    const float x = row_[static_cast<size_t>(a)], y = row_[static_cast<size_t>(b)];
+    return x > y || (x == y && a < b);
+  };
+  std::partial_sort(ranked_.begin(), end, ranked_.end(), ranks_before);
+  for (auto token = ranked_.begin(); token != end; ++token)
+    draw.top.push_back({*token, logprob_of(row_[static_cast<size_t>(*token)], normalizer)});
+  return {};
 }
 
 }  // namespace millrace

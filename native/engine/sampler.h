@@ -1,15 +1,16 @@
 #pragma once
-// From a row of logits to a token: a chain of steps, each a row of one table. What a row yields is
-// a function of its logits, the request and the position alone. Threads: draw_token on pool
-// workers, one Scratch each; the rest on the engine thread.
+// From rows of logits to tokens: the device draws, or tells log-probabilities (ops/sampling.h), and
+// a few bytes a row come over. What a row yields is a function of its logits, the request and the
+// position alone, the same on every device that computes the same logits.
+// Threads: engine thread only; where memory is refused it throws, and nothing is spoilt.
 
 #include <cstdint>
-#include <utility>
+#include <memory>
 #include <vector>
 
 #include "base/result.h"
-#include "engine/logits.h"
 #include "engine/request.h"
+#include "ops/device.h"
 
 namespace millrace {
 
@@ -40,12 +41,6 @@ struct Wanted {
   int32_t target = -1;        // -1: none
 };
 
-struct DrawInput {
-  float* logits;  // [vocab_size], changed in place
-  int vocab_size;
-  Wanted wanted;
-};
-
 // What was found out about one row.
 struct Draw {
   int32_t token = -1;
@@ -54,20 +49,33 @@ struct Draw {
   Status status;  // not ok: the row cannot be used
 };
 
-// Working memory of one worker.
-struct Scratch {
-  std::vector<Candidate> kept;
-  std::vector<Candidate> original;  // logits before bias and penalties, in order of change
-};
-
 bool needs_counts(const Sampling& sampling);
 
-// What logits are divided by, as a factor; 0 for the arg-max.
-float inverse_temperature(const Sampling& sampling);
-float logprob_of(float logit, double normalizer);
-Status not_finite();
+class Sampler {
+ public:
+  static Result<std::unique_ptr<Sampler>> create(Device& device, int max_rows, int vocab_size);
 
-// Chooses a token by the whole chain, or tells log-probabilities without choosing.
-void draw_token(const DrawInput& input, Scratch& scratch, Draw& result);
+  // draws[i] becomes what was found about row i of logits [max_rows, vocab_size], of which as many
+  // as rows are changed. Waits for the device; an error is its own.
+  Status draw(Device& device, float* logits, const std::vector<Wanted>& rows,
+              std::vector<Draw>& draws);
+
+  static size_t size_bytes(int max_rows);  // on the device
+
+ private:
+  Status copy_top(Device& device, float* logits, size_t row, const Wanted& wanted,
+                  double normalizer, Draw& draw);
+
+  int max_rows_ = 0;
+  int vocab_size_ = 0;
+  Buffer sampled_;  // [max_rows] SampleResult
+  Buffer best_;     // [max_rows, k_most_top] TopValue
+  std::vector<SampleResult> host_sampled_;
+  std::vector<TopValue> host_best_;
+  std::vector<SampleQuery> asked_;
+  std::vector<LogitChange> changes_;
+  std::vector<float> row_;  // one row, for longer lists than top_k gives
+  std::vector<int32_t> ranked_;
+};
 
 }  // namespace millrace

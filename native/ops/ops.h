@@ -206,7 +206,7 @@ struct Ops {
   void (*gate)(Queue&, const GateArgs&);
   void (*add)(Queue&, const AddArgs&);
   void (*gather)(Queue&, const GatherArgs&);
-  // For hosts that cannot read the logits in place:
+  // Of logits, where they lie:
   void (*top_k)(Queue&, const TopKArgs&);
   void (*sample)(Queue&, const SampleArgs&);
 };

@@ -25,7 +25,8 @@ constexpr float exp_of(float x) {
   series = series * r + 1.0f;
   // 2^power, which stands in the low bits of shifted
   const uint32_t bits = (std::bit_cast<uint32_t>(shifted) << 23) + 0x3f800000u;
-  return x > -87.0f ? series * std::bit_cast<float>(bits) : 0.0f;
+  const uint32_t kept = x > -87.0f ? 0xffffffffu : 0u;  // a mask, for loops to become vectors
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(series * std::bit_cast<float>(bits)) & kept);
 }
 
 }  // namespace millrace

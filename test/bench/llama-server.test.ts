@@ -42,7 +42,12 @@ const openOptions = {
   contextTokens: 64,
   vocabularyOnly: false,
 }
-const request = (n: number) => ({ prompt: new Int32Array(n), tokens: 3, awaited: false, timed: true })
+const request = (n: number) => ({
+  prompt: new Int32Array(n),
+  tokens: 3,
+  awaited: false,
+  timed: true,
+})
 
 describe.skipIf(process.platform === 'win32')('a server as a driver', () => {
   standIn(tools, 'llama-server', program)

@@ -13,6 +13,7 @@
 #include "ops/cpu/tiles.inl"
 #include "ops/cpu/wide.inl"
 #include "ops/cpu/matmul.inl"
+#include "ops/cpu/sample.inl"
 
 const Ops k_ops{
     .name = V::k_name,
@@ -29,6 +30,6 @@ const Ops k_ops{
     .gate = gate,
     .add = add,
     .gather = gather,
-    .top_k = reference_top_k,
-    .sample = reference_sample,
+    .top_k = top_k,
+    .sample = sample,
 };

@@ -1,7 +1,8 @@
 // Attention: the tiles of a call, the merge of their ranges and the division among workers. Ranges
 // are merged in order, wherever they were computed, so the bits do not depend on the division.
 
-static float exp_of(float x) {
+// With the bits of exp_vec.
+static float exp_as_vec(float x) {
   float lanes[V::k_width];
   V::store(lanes, exp_vec(V::splat(x)));
   return lanes[0];
@@ -20,7 +21,7 @@ static void merge(const CacheLayout& layout, int n_rows, const Partial& part, Pa
       continue;
     }
     const float max = std::max(whole.max[row], part.max[row]);
-    const float before = exp_of(whole.max[row] - max), now = exp_of(part.max[row] - max);
+    const float before = exp_as_vec(whole.max[row] - max), now = exp_as_vec(part.max[row] - max);
     whole.max[row] = max;
     whole.sum[row] = whole.sum[row] * before + part.sum[row] * now;
     for (int d = 0; d < layout.v_dim; d += V::k_width) {

@@ -168,15 +168,45 @@ describe.each(tables)('a token drawn by %s', (table) => {
   })
 })
 
-it.skipIf(!tables.includes('cuda'))('cuda draws what the reference table draws', () => {
-  const width = 4000
-  const x = normals(12, width * 40)
-  const rows: SampleQuery[] = Array.from({ length: 40 }, (_, i) => ({
-    uniform: (i * 0.6180339887) % 1,
-    inverseTemperature: 1 / (0.2 + (i % 5)),
-    topK: [0, 3, 300, 2200][i % 4] ?? 0,
-    topP: [1, 0.9, 0.3][i % 3] ?? 1,
-    wantsSum: 1,
-  }))
-  expect(sample('cuda', x.slice(), rows)).toEqual(sample('reference', x.slice(), rows))
+describe.each(tables.filter((table) => table !== 'reference'))('%s', (table) => {
+  it('draws what the reference table draws', () => {
+    const width = 4000
+    const x = normals(12, width * 40)
+    const rows: SampleQuery[] = Array.from({ length: 40 }, (_, i) => ({
+      uniform: (i * 0.6180339887) % 1,
+      inverseTemperature: 1 / (0.2 + (i % 5)),
+      topK: [0, 3, 300, 2200][i % 4] ?? 0,
+      topP: [1, 0.9, 0.3][i % 3] ?? 1,
+      wantsSum: 1,
+    }))
+    expect(sample(table, x.slice(), rows)).toEqual(sample('reference', x.slice(), rows))
+  })
+
+  it.each(Object.entries({ ...hard, 'like logits': (i: number) => 4 * Math.sin(i * i) ** 9 }))(
+    'draws the same from wide rows where values are %s',
+    (_, make) => {
+      // Not a multiple of any block; cuts on both sides of what is ranked at once.
+      const width = table === 'cuda' ? 5003 : 70_003
+      const cuts: SampleQuery[] = [
+        {},
+        { topK: 2 },
+        { topK: 100 },
+        { topK: 4999 },
+        { topP: 0.999 },
+        { topP: 0.25 },
+        { topK: 3000, topP: 0.75 },
+        { least: Math.log(0.3) },
+        { topK: 700, topP: 0.9, least: Math.log(0.01) },
+        { inverseTemperature: 0 },
+        { target: 4001, wantsSum: 1 },
+        { changes: [{ token: 4321, bias: 4 }], topP: 0.5, wantsSum: 1 },
+      ]
+      const rows = cuts.flatMap((cut) =>
+        [0, 0.43, 0.999999].map((uniform) => ({ inverseTemperature: 1.25, ...cut, uniform })),
+      )
+      const row = Float32Array.from({ length: width }, (_, i) => make(i))
+      const x = Float32Array.from({ length: width * rows.length }, (_, i) => at(row, i % width))
+      expect(sample(table, x.slice(), rows)).toEqual(sample('reference', x.slice(), rows))
+    },
+  )
 })

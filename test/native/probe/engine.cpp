@@ -10,10 +10,8 @@
 #include "devices.h"
 #include "engine-values.h"
 #include "engine/kv-cache.h"
-#include "engine/logits.h"
 #include "engine/queue.h"
 #include "engine/random.h"
-#include "engine/remote-sampler.h"
 #include "engine/sampler.h"
 #include "ops/device.h"
 #include "probe.h"
@@ -223,22 +221,10 @@ Wanted wanted_of(const Napi::Object& state, const Sampling& sampling, TokenCount
   return wanted;
 }
 
-// (logits, sampling, state): one draw with everything found out about it.
-Napi::Value draw_one(const Info& info) {
-  Logits logits(info[0]);
-  const Sampling sampling = sampling_of(info[1].As<Napi::Object>());
-  TokenCounts counts;
-  Scratch scratch;
-  Draw draw;
-  const Wanted wanted = wanted_of(info[2].As<Napi::Object>(), sampling, counts);
-  draw_token({logits.values.data(), logits.n(), wanted}, scratch, draw);
-  return to_object(info.Env(), draw);
-}
-
 // (table, logits, sampling, states): a draw for each state, all of the same logits, on the device
-// of a table as if the host could not read it. A state with `target` is a score of nTop.
-Napi::Value draw_remote(const Info& info) {
-  const auto device = open_table(info[0].ToString(), 1);
+// of a table. A state with `target` is a score of nTop.
+Napi::Value draw_tokens(const Info& info) {
+  const auto device = open_table(info[0].ToString(), 2);
   if (!device.ok()) return throw_status(info.Env(), device.status());
   const Logits logits(info[1]);
   const Sampling sampling = sampling_of(info[2].As<Napi::Object>());
@@ -252,7 +238,7 @@ Napi::Value draw_remote(const Info& info) {
     values.insert(values.end(), logits.values.begin(), logits.values.end());
     wanted.push_back(wanted_of(state, sampling, counts[i]));
   }
-  auto sampler = RemoteSampler::create(**device, static_cast<int>(n), logits.n());
+  auto sampler = Sampler::create(**device, static_cast<int>(n), logits.n());
   if (!sampler.ok()) return throw_status(info.Env(), sampler.status());
   std::vector<Draw> draws;
   const Status status = (*sampler)->draw(**device, values.data(), wanted, draws);
@@ -260,32 +246,6 @@ Napi::Value draw_remote(const Info& info) {
   auto list = Napi::Array::New(info.Env());
   for (const Draw& draw : draws) list.Set(list.Length(), to_object(info.Env(), draw));
   return list;
-}
-
-// (logits, sampling, n): the tokens at positions 0..n.
-Napi::Value draw_many(const Info& info) {
-  const Logits original(info[0]);
-  const Sampling sampling = sampling_of(info[1].As<Napi::Object>());
-  std::vector<int32_t> tokens(static_cast<size_t>(int_at(info, 2)));
-  const TokenCounts counts;
-  Scratch scratch;
-  Draw draw;
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    Logits logits = original;
-    draw_token({logits.values.data(), logits.n(), {&sampling, &counts, i}}, scratch, draw);
-    tokens[i] = draw.token;
-  }
-  return to_int32(info.Env(), tokens);
-}
-
-Napi::Value top_tokens(const Info& info) {
-  const Logits logits(info[0]);
-  std::vector<Candidate> top;
-  select_top(logits.values.data(), logits.n(), int_at(info, 1), top);
-  std::vector<int32_t> tokens;
-  tokens.reserve(top.size());
-  for (const Candidate& candidate : top) tokens.push_back(candidate.token);
-  return to_int32(info.Env(), tokens);
 }
 
 Napi::Value exponential(const Info& info) {
@@ -302,10 +262,7 @@ void register_engine(Napi::Env env, Napi::Object exports) {
   method(exports, "waitingOrder", waiting_order);
   method(exports, "philox", philox_words);
   method(exports, "uniform", uniform_numbers);
-  method(exports, "drawToken", draw_one);
-  method(exports, "drawRemote", draw_remote);
-  method(exports, "drawTokens", draw_many);
-  method(exports, "selectTop", top_tokens);
+  method(exports, "drawTokens", draw_tokens);
   method(exports, "expOf", exponential);
 }
 
