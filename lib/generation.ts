@@ -201,7 +201,9 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
   readonly #completion: Promise<Completion>
   readonly #requests: Requests
   #settle: { resolve(value: Completion): void; reject(error: unknown): void }
-  #readers: Reader[] = []
+  // Nearly always one at most: a list for it would be filled and emptied for every piece.
+  #reader: Reader | undefined
+  #laterReaders: Reader[] = []
   #unfinished: number
   #failure: unknown
   #state: 'running' | 'done' | 'failed' = 'running'
@@ -287,15 +289,27 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
   }
 
   #next(): Promise<Result> {
-    if (this.#readers.length === 0) {
+    if (this.#reader === undefined) {
       const piece = this.#take()
       if (piece !== undefined) return Promise.resolve({ done: false, value: piece })
       if (this.#state === 'failed') return Promise.reject(this.#failure)
       if (this.#state === 'done') return Promise.resolve({ done: true, value: undefined })
     }
     return new Promise((resolve) => {
-      this.#readers.push(resolve)
+      if (this.#reader === undefined) this.#reader = resolve
+      else this.#laterReaders.push(resolve)
     })
+  }
+
+  /** Who waits longest. */
+  #shiftReader(): Reader | undefined {
+    const reader = this.#reader
+    this.#reader = this.#laterReaders.length > 0 ? this.#laterReaders.shift() : undefined
+    return reader
+  }
+
+  #endReaders(result: () => Result | Promise<Result>): void {
+    for (let reader = this.#shiftReader(); reader; reader = this.#shiftReader()) reader(result())
   }
 
   /** The first unread piece, by index of the answer. */
@@ -311,7 +325,7 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
     return {
       piece: (text, tokens, from, to) => {
         if (text === '' && from === to) return
-        const reader = this.#readers.shift()
+        const reader = this.#shiftReader()
         if (reader === undefined) answer.append(text, tokens, from, to)
         else reader({ done: false, value: answer.pass(text, tokens, from, to) })
       },
@@ -326,15 +340,15 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
 
   #done(answer: Answer, ending: Ending): void {
     answer.ending = ending
-    const rest = this.#readers.length > 0 ? answer.take() : undefined
-    if (rest !== undefined) this.#readers.shift()?.({ done: false, value: rest })
+    const rest = this.#reader === undefined ? undefined : answer.take()
+    if (rest !== undefined) this.#shiftReader()?.({ done: false, value: rest })
     this.#unfinished--
     if (this.#unfinished > 0 || this.#state !== 'running') return
     this.#state = 'done'
     const choices = this.#answers.map((one) => one.completion())
     const [first] = choices as [Completion]
     this.#settle.resolve(choices.length > 1 ? { ...first, choices } : first)
-    for (const reader of this.#readers.splice(0)) reader({ done: true, value: undefined })
+    this.#endReaders(() => ({ done: true, value: undefined }))
   }
 
   #fail(error: MillraceError): void {
@@ -343,6 +357,6 @@ export class Generation implements AsyncIterable<Piece>, PromiseLike<Completion>
     this.#state = 'failed'
     this.#failure = error
     this.#settle.reject(error)
-    for (const reader of this.#readers.splice(0)) reader(Promise.reject(error))
+    this.#endReaders(() => Promise.reject(error))
   }
 }

@@ -83,8 +83,8 @@ static uint64_t weight_of_row(const Row& row) {
   return sum;
 }
 
-constexpr int k_lanes =
-    64;  // values looked at together: loops this long become vectors, short ones do not
+// Values looked at together: GCC makes vectors of loops this long, and unrolls shorter ones.
+constexpr int k_lanes = 64;
 
 [[gnu::noinline]] static void weights_of(const Row& row, const float* values, uint64_t* weights) {
   int32_t high[k_lanes], low[k_lanes];
@@ -328,6 +328,7 @@ static void sample(Queue& queue, const SampleArgs& args) {
   if (args.width > k_most_width)
     return queue.fail(error(ErrorCode::invalid_argument, "Expected rows of at most %d but found %d",
                             k_most_width, args.width));
+  if (args.n == 0) return;
   const size_t n = static_cast<size_t>(args.n), n_changes = static_cast<size_t>(args.n_changes);
   Row* rows = open_rows(queue, args.values, args.n, args.width,
                         n_changes * sizeof(float) + n * sizeof(bool));
@@ -342,27 +343,27 @@ static void sample(Queue& queue, const SampleArgs& args) {
   weigh_where([](const Row& row, const SampleQuery& asked) {
     return asked.wants_sum && is_finite(row.highest);
   });
-  for (size_t i = 0; i < n; ++i) {
-    Row& row = rows[i];
-    const SampleQuery& asked = args.rows[i];
-    args.out[i] = {is_asked[i] ? weight_of_row(row) : 0, asked.target,
-                   asked.target >= 0 ? row.values[asked.target] : 0.0f, row.highest};
+  const auto for_rows = [&](const auto& body) {
+    queue.pool().parallel_for(args.n, 1, [&](int begin, int end, int) {
+      for (int i = begin; i < end; ++i) body(rows[i], args.rows[i], args.out[i]);
+    });
+  };
+  for_rows([&](Row& row, const SampleQuery& asked, SampleResult& out) {
+    out = {is_asked[&row - rows] ? weight_of_row(row) : 0, asked.target, 0.0f, row.highest};
     row.inverse_temperature = asked.inverse_temperature;
-    if (asked.target < 0)
+    if (asked.target >= 0)
+      out.value = row.values[asked.target];
+    else
       change(row, asked, args.changes + asked.first_change, originals + asked.first_change);
-  }
+  });
   weigh_where(needs_weights);
-  queue.pool().parallel_for(args.n, 1, [&](int begin, int end, int) {
-    for (int i = begin; i < end; ++i) {
-      const SampleQuery& asked = args.rows[i];
-      SampleResult& out = args.out[i];
-      if (asked.target >= 0) continue;
-      out.token = draw(rows[i], asked);
-      if (out.token < 0) continue;
-      out.value = rows[i].values[out.token];
-      for (int j = asked.first_change; j < asked.first_change + asked.n_changes; ++j)
-        if (args.changes[j].token == out.token) out.value = originals[j];
-    }
+  for_rows([&](Row& row, const SampleQuery& asked, SampleResult& out) {
+    if (asked.target >= 0) return;
+    out.token = draw(row, asked);
+    if (out.token < 0) return;
+    out.value = row.values[out.token];
+    for (int i = asked.first_change; i < asked.first_change + asked.n_changes; ++i)
+      if (args.changes[i].token == out.token) out.value = originals[i];
   });
 }
 
@@ -384,6 +385,7 @@ static void top_k(Queue& queue, const TopKArgs& args) {
   if (args.k < 1 || args.k > k_most_top)
     return queue.fail(error(ErrorCode::invalid_argument, "Expected k to be 1..%d but found %d",
                             k_most_top, args.k));
+  if (args.n == 0) return;
   const Row* rows = open_rows(queue, const_cast<float*>(args.values), args.n, args.width, 0);
   if (!rows) return;
   queue.pool().parallel_for(args.n, 1, [&](int begin, int end, int) {
