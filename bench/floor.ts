@@ -1,7 +1,8 @@
 // What Node takes to be woken and to continue readers, whoever wakes it: beside an engine whose
 // answers are only awaited, a worker that sleeps in the kernel wakes the main thread again and again
 // through `Atomics.waitAsync`, and each time as many bare promises are handed to as many `for await`
-// loops. It is the denominator of a crossing: the same processors, the same cold caches.
+// loops. It is the denominator of a crossing: the same processors, the same cold caches, the same
+// start and end of the requests in both.
 import { Worker } from 'node:worker_threads'
 
 const [woken, period] = [0, 1] // of the shared words; a period of 0 ms rests, a negative one ends

@@ -133,6 +133,7 @@ const mainThreadSleeps = (): number => {
 }
 
 const crossingWarmUps = 3
+const floorWarmUpMs = 300
 
 /** What the main thread did while the requests ran. */
 interface MainThread {
@@ -179,6 +180,9 @@ const crossing = async (part: Part, runtime: Runtime): Promise<Measured> => {
   }
   const hasFloor = !row.awaited && runtime.steps() !== undefined
   const floor = hasFloor ? new Floor(row.sequences) : undefined
+  floor?.start(1) // compiles its loops
+  await setTimeout(floorWarmUpMs)
+  floor?.stop()
   for (let repetition = 0; repetition < row.repetitions; repetition++) {
     const one = await watched(requests(part, 2 * repetition), runtime)
     const pieces = one.streams.reduce((sum, { arrivals }) => sum + arrivals.length, 0)

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <functional>
+#include <new>
 
 #include "engine/random.h"
 
@@ -130,7 +131,7 @@ Status Sampler::draw(Device& device, float* logits, const std::vector<Wanted>& r
   int k = 0;
   for (const Wanted& wanted : rows) {
     asked_.push_back(row_of(wanted, changes_));
-    k = std::max(k, std::min(wanted.n_top, k_most_top));
+    if (wanted.n_top <= k_most_top) k = std::max(k, wanted.n_top);
   }
   SampleQuery nothing;  // the likeliest of a row that nobody asked for
   nothing.inverse_temperature = 0;
@@ -149,47 +150,54 @@ Status Sampler::draw(Device& device, float* logits, const std::vector<Wanted>& r
   TRY(device.finish());  // what went wrong first
   TRY(copied);
   for (size_t i = 0; i < rows.size(); ++i) {
-    const Wanted& wanted = rows[i];
-    const SampleResult& found = host_sampled_[i];
-    Draw& draw = draws[i];
-    draw = {};
-    draw.token = wanted.is_score ? -1 : found.token;
-    if (!std::isfinite(found.highest) || found.token < 0) {
-      draw.status = not_finite();
-      continue;
+    draws[i] = {};
+    try {
+      TRY(read(device, logits, rows[i], i, k, draws[i]));
+    } catch (const std::bad_alloc&) {
+      draws[i].status = Status(ErrorCode::out_of_memory, "no memory for the step's sampling");
     }
-    if (!asked_[i].wants_sum) continue;
-    const double normalizer = log_sum(found);
-    if (!wanted.is_score || wanted.target >= 0)
-      draw.chosen = {found.token, logprob_of(found.value, normalizer)};
-    if (wanted.n_top > k_most_top) {
-      TRY(copy_top(device, logits, i, wanted, normalizer, draw));
-      continue;
-    }
-    const TopValue* ranked = host_best_.data() + i * static_cast<size_t>(k);
-    for (int j = 0; j < wanted.n_top && ranked[j].index >= 0; ++j)
-      draw.top.push_back({ranked[j].index, logprob_of(ranked[j].value, normalizer)});
   }
   return {};
 }
 
-// A longer list than top_k gives, from the whole row.
-Status Sampler::copy_top(Device& device, float* logits, size_t row, const Wanted& wanted,
-                         double normalizer, Draw& draw) {
+// What came over about a row, of which top_k listed k.
+Status Sampler::read(Device& device, const float* logits, const Wanted& wanted, size_t row, int k,
+                     Draw& draw) {
+  const SampleResult& found = host_sampled_[row];
+  draw.token = wanted.is_score ? -1 : found.token;
+  if (!std::isfinite(found.highest) || found.token < 0) {
+    draw.status = not_finite();
+    return {};
+  }
+  if (!asked_[row].wants_sum) return {};
+  const double normalizer = log_sum(found);
+  if (!wanted.is_score || wanted.target >= 0)
+    draw.chosen = {found.token, logprob_of(found.value, normalizer)};
+  draw.top.reserve(static_cast<size_t>(std::min(wanted.n_top, vocab_size_)));
+  if (wanted.n_top > k_most_top)
+    return copy_top(device, logits + row * static_cast<size_t>(vocab_size_), wanted.n_top,
+                    normalizer, draw);
+  const TopValue* ranked = host_best_.data() + row * static_cast<size_t>(k);
+  for (int j = 0; j < wanted.n_top && ranked[j].index >= 0; ++j)
+    draw.top.push_back({ranked[j].index, logprob_of(ranked[j].value, normalizer)});
+  return {};
+}
+
+// A longer list than top_k gives, from the whole row: of a score, which changes nothing.
+Status Sampler::copy_top(Device& device, const float* row, int n_top, double normalizer,
+                         Draw& draw) {
   const auto width = static_cast<size_t>(vocab_size_);
   row_.resize(width);
-  TRY(device.copy(row_.data(), logits + row * width, width * sizeof(float)));
+  TRY(device.copy(row_.data(), row, width * sizeof(float)));
   TRY(device.finish());
-  ranked_.resize(width);
-  std::iota(ranked_.begin(), ranked_.end(), 0);
-  const auto end = ranked_.begin() + std::min(wanted.n_top, vocab_size_);
-  const auto ranks_before = [&](int32_t a, int32_t b) {
-    const float x = row_[static_cast<size_t>(a)], y = row_[static_cast<size_t>(b)];
-    return x > y || (x == y && a < b);
-  };
-  std::partial_sort(ranked_.begin(), end, ranked_.end(), ranks_before);
-  for (auto token = ranked_.begin(); token != end; ++token)
-    draw.top.push_back({*token, logprob_of(row_[static_cast<size_t>(*token)], normalizer)});
+  keys_.resize(width);
+  for (int i = 0; i < vocab_size_; ++i)
+    keys_[static_cast<size_t>(i)] = rank_key(row_[static_cast<size_t>(i)], i);
+  const auto end = keys_.begin() + std::min(n_top, vocab_size_);
+  if (end != keys_.end()) std::nth_element(keys_.begin(), end, keys_.end(), std::greater<>());
+  std::sort(keys_.begin(), end, std::greater<>());
+  for (auto key = keys_.begin(); key != end; ++key)
+    draw.top.push_back({index_of_key(*key), logprob_of(value_of_key(*key), normalizer)});
   return {};
 }
 

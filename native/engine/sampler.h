@@ -2,7 +2,7 @@
 // From rows of logits to tokens: the device draws, or tells log-probabilities (ops/sampling.h), and
 // a few bytes a row come over. What a row yields is a function of its logits, the request and the
 // position alone, the same on every device that computes the same logits.
-// Threads: engine thread only; where memory is refused it throws, and nothing is spoilt.
+// Threads: one at a time. Where memory is refused for what a row tells, that row's draw says so.
 
 #include <cstdint>
 #include <memory>
@@ -55,16 +55,17 @@ class Sampler {
  public:
   static Result<std::unique_ptr<Sampler>> create(Device& device, int max_rows, int vocab_size);
 
-  // draws[i] becomes what was found about row i of logits [max_rows, vocab_size], of which as many
-  // as rows are changed. Waits for the device; an error is its own.
+  // draws[i] becomes what was found about row i of logits [max_rows, vocab_size], which are spoilt.
+  // Waits for the device; an error is its own.
   Status draw(Device& device, float* logits, const std::vector<Wanted>& rows,
               std::vector<Draw>& draws);
 
   static size_t size_bytes(int max_rows);  // on the device
 
  private:
-  Status copy_top(Device& device, float* logits, size_t row, const Wanted& wanted,
-                  double normalizer, Draw& draw);
+  Status read(Device& device, const float* logits, const Wanted& wanted, size_t row, int k,
+              Draw& draw);
+  Status copy_top(Device& device, const float* row, int n_top, double normalizer, Draw& draw);
 
   int max_rows_ = 0;
   int vocab_size_ = 0;
@@ -75,7 +76,7 @@ class Sampler {
   std::vector<SampleQuery> asked_;
   std::vector<LogitChange> changes_;
   std::vector<float> row_;  // one row, for longer lists than top_k gives
-  std::vector<int32_t> ranked_;
+  std::vector<uint64_t> keys_;
 };
 
 }  // namespace millrace

@@ -7,7 +7,7 @@ namespace millrace {
 
 extern const Ops k_reference_ops;
 
-// The one form of it for all tables of the CPU: there the engine reads logits where they are.
+// The part of it that ranks logits.
 void reference_top_k(Queue& queue, const TopKArgs& args);
 void reference_sample(Queue& queue, const SampleArgs& args);
 

@@ -32,7 +32,8 @@ struct Row {
   }
   // Not above any value that is kept, whatever the rounding.
   float lowest_kept() const {
-    return std::max(value_of_key(bound), highest + least * 1.0001f / inverse_temperature);
+    const float distance = (least * 1.0001f - 0x1p-126f) / inverse_temperature;
+    return std::max(value_of_key(bound), highest + distance);
   }
 };
 

@@ -330,5 +330,5 @@ test('the exponential is within 2e-7 of the truth, and 0 where it would vanish',
     expect(Math.abs(expOf(x) - truth)).toBeLessThanOrEqual(2e-7 * truth)
   }
   expect(expOf(0)).toBe(1)
-  for (const x of [-87.5, -1000, Number.NEGATIVE_INFINITY]) expect(expOf(x)).toBe(0)
+  for (const x of [-87.5, -1000, Number.NEGATIVE_INFINITY, Number.NaN]) expect(expOf(x)).toBe(0)
 })

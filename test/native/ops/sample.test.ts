@@ -9,9 +9,9 @@ interface Told {
   sum: number
 }
 
-function sample(table: string, x: Float32Array, rows: SampleQuery[]): Told[] {
+function sample(table: string, x: Float32Array, rows: SampleQuery[], threads = 1): Told[] {
   const told = new Float64Array(4 * rows.length)
-  ops.opsSample({ table, x, rows, told })
+  ops.opsSample({ table, x, rows, told, threads })
   return rows.map((_, i) => {
     const [token = 0, value = 0, highest = 0, sum = 0] = told.subarray(4 * i, 4 * i + 4)
     return { token, value, highest, sum }
@@ -179,34 +179,44 @@ describe.each(tables.filter((table) => table !== 'reference'))('%s', (table) => 
       topP: [1, 0.9, 0.3][i % 3] ?? 1,
       wantsSum: 1,
     }))
-    expect(sample(table, x.slice(), rows)).toEqual(sample('reference', x.slice(), rows))
+    expect(sample(table, x.slice(), rows, 3)).toEqual(sample('reference', x.slice(), rows))
   })
 
-  it.each(Object.entries({ ...hard, 'like logits': (i: number) => 4 * Math.sin(i * i) ** 9 }))(
-    'draws the same from wide rows where values are %s',
-    (_, make) => {
-      // Not a multiple of any block; cuts on both sides of what is ranked at once.
-      const width = table === 'cuda' ? 5003 : 70_003
-      const cuts: SampleQuery[] = [
-        {},
-        { topK: 2 },
-        { topK: 100 },
-        { topK: 4999 },
-        { topP: 0.999 },
-        { topP: 0.25 },
-        { topK: 3000, topP: 0.75 },
-        { least: Math.log(0.3) },
-        { topK: 700, topP: 0.9, least: Math.log(0.01) },
-        { inverseTemperature: 0 },
-        { target: 4001, wantsSum: 1 },
-        { changes: [{ token: 4321, bias: 4 }], topP: 0.5, wantsSum: 1 },
-      ]
-      const rows = cuts.flatMap((cut) =>
-        [0, 0.43, 0.999999].map((uniform) => ({ inverseTemperature: 1.25, ...cut, uniform })),
-      )
-      const row = Float32Array.from({ length: width }, (_, i) => make(i))
-      const x = Float32Array.from({ length: width * rows.length }, (_, i) => at(row, i % width))
-      expect(sample(table, x.slice(), rows)).toEqual(sample('reference', x.slice(), rows))
-    },
-  )
+  it.each(
+    Object.entries({
+      ...hard,
+      'like logits': (i: number) => 4 * Math.sin(i * i) ** 9,
+      'one peak above a heavy tail': (i: number) => (i === 77 ? 14 : (i % 13) / 100),
+      'too small to be told apart': (i: number) => (i % 5) * 1.5e-45,
+    }),
+  )('draws the same from wide rows where values are %s', (_, make) => {
+    // Not a multiple of any block; cuts on both sides of what is ranked at once.
+    const width = table === 'cuda' ? 5003 : 70_003
+    const cuts: SampleQuery[] = [
+      {},
+      { topK: 2 },
+      { topK: 100 },
+      { topK: 4999 },
+      { topP: 0.999 },
+      { topP: 0.25 },
+      { topK: 3000, topP: 0.75 },
+      { topK: width - 1, topP: 0.99999994 },
+      { topP: 0 },
+      { least: 0 },
+      { least: Math.log(0.3) },
+      { inverseTemperature: 1e30, topP: 0.5 },
+      { inverseTemperature: 1e-30, least: 0 },
+      { inverseTemperature: 1e-3, topP: 0.99 },
+      { topK: 700, topP: 0.9, least: Math.log(0.01) },
+      { inverseTemperature: 0 },
+      { target: 4001, wantsSum: 1 },
+      { changes: [{ token: 4321, bias: 4 }], topP: 0.5, wantsSum: 1 },
+    ]
+    const rows = cuts.flatMap((cut) =>
+      [0, 0.43, 0.999999].map((uniform) => ({ inverseTemperature: 1.25, ...cut, uniform })),
+    )
+    const row = Float32Array.from({ length: width }, (_, i) => make(i))
+    const x = Float32Array.from({ length: width * rows.length }, (_, i) => at(row, i % width))
+    expect(sample(table, x.slice(), rows, 3)).toEqual(sample('reference', x.slice(), rows))
+  })
 })
