@@ -44,7 +44,6 @@ __device__ __forceinline__ void copy_tile(const MatmulParams& params, const Outp
                                           const Place& place, int tile, char* to) {
   constexpr int chunks = k_band_bytes / 16;  // of a band
   const int n_bands = (output.rows + k_band - 1) / k_band;
-  const int padded = params.tiles * k_columns;
   const bool is_there = tile < params.tiles;
   for (int i = static_cast<int>(threadIdx.x); is_there && i < k_block_bands * chunks;
        i += k_threads) {
@@ -54,16 +53,8 @@ __device__ __forceinline__ void copy_tile(const MatmulParams& params, const Outp
         output.weight + (static_cast<int64_t>(band) * params.tiles + tile) * k_band_bytes;
     copy_async_16(to + i * 16, from + i % chunks * 16, true);
   }
-  char* x = to + k_weight_bytes;
-  for (int i = static_cast<int>(threadIdx.x); is_there && i < k_block_tokens * k_chunks;
-       i += k_threads) {
-    const int row = i / k_chunks, chunk = i % k_chunks;
-    const bool present = place.token + row < params.n;
-    const int64_t at = present ? static_cast<int64_t>(place.token + row) * padded +
-                                     tile * k_columns + chunk * k_chunk_halves
-                               : 0;
-    copy_async_16(chunk_of(x, row, chunk), params.in.x + at, present);
-  }
+  copy_x<k_block_tokens, k_threads>(params, tile, is_there, place.token,
+                                    static_cast<int>(threadIdx.x), to + k_weight_bytes);
   commit_copies();
 }
 

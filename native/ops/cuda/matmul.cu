@@ -28,20 +28,12 @@ constexpr size_t shared_bytes() {
   return stages > parts ? stages : parts;
 }
 
-// Starts the copy of a tile of x by one warp; tokens beyond the last become zeros. A tile from
-// `end` on is an empty group, so that waits count alike to the last tile.
+// Starts the copy of a tile of x by one warp. A tile from `end` on is an empty group, so that waits
+// count alike to the last tile.
 template <int groups>
-__device__ __forceinline__ void copy_x(const MatmulParams& params, int tile, int end,
-                                       int first_token, char* to) {
-  const int padded = params.tiles * k_columns;
-  for (int i = lane_of_thread(); tile < end && i < groups * k_group * k_chunks; i += k_warp) {
-    const int token = i / k_chunks, chunk = i % k_chunks;
-    const bool present = first_token + token < params.n;
-    const int64_t at = present ? static_cast<int64_t>(first_token + token) * padded +
-                                     tile * k_columns + chunk * k_chunk_halves
-                               : 0;
-    copy_async_16(chunk_of(to, token, chunk), params.in.x + at, present);
-  }
+__device__ __forceinline__ void copy_tile(const MatmulParams& params, int tile, int end,
+                                          int first_token, char* to) {
+  copy_x<groups * k_group, k_warp>(params, tile, tile < end, first_token, lane_of_thread(), to);
   commit_copies();
 }
 
@@ -175,7 +167,7 @@ __global__ void __launch_bounds__(k_threads, 1)
   if (first < last) load(first, next);  // no kernel writes weights
   wait_for_earlier();
   for (int i = 0; i < stages - 1; ++i)
-    copy_x<groups>(params, first + i, last, first_token, buffers + i * k_x_tile_bytes<groups>);
+    copy_tile<groups>(params, first + i, last, first_token, buffers + i * k_x_tile_bytes<groups>);
   for (int tile = first; tile < last; ++tile) {
 #pragma unroll
     for (int m = 0; m < bands; ++m) raw[m] = next[m];
@@ -188,8 +180,8 @@ __global__ void __launch_bounds__(k_threads, 1)
     wait_copies<stages - 2>();
     order_warp();  // the tile is whole, and nobody reads the buffer that is filled next
     const int ahead = tile + stages - 1;
-    copy_x<groups>(params, ahead, last, first_token,
-                   buffers + (ahead - first) % stages * k_x_tile_bytes<groups>);
+    copy_tile<groups>(params, ahead, last, first_token,
+                      buffers + (ahead - first) % stages * k_x_tile_bytes<groups>);
     char* x = buffers + (tile - first) % stages * k_x_tile_bytes<groups>;
 #pragma unroll
     for (int half = 0; half < 2; ++half)

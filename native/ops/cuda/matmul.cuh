@@ -10,9 +10,7 @@
 namespace millrace::cuda {
 
 constexpr int k_slices = 8;
-constexpr int k_group = 8;                            // tokens of one mma
-constexpr int k_chunk_halves = 8;                     // of one copy of 16 bytes
-constexpr int k_chunks = k_columns / k_chunk_halves;  // of a token in a tile
+constexpr int k_group = 8;  // tokens of one mma
 
 // One of the products of a launch: that of the blocks whose z it is.
 struct Output {
@@ -43,10 +41,22 @@ __host__ __device__ constexpr int slice_begin(int tiles, int slice) {
   return static_cast<int>(static_cast<int64_t>(tiles) * slice / k_slices);
 }
 
-// Where chunk c of a token lies: rows of 128 bytes, chunks turned by the token so that the eight
-// rows of a matrix meet different banks.
+// Where chunk c of a token of a tile lies in shared memory, the first token being a multiple of 8.
 __device__ __forceinline__ char* chunk_of(char* tile, int token, int chunk) {
-  return tile + token * (k_chunks * 16) + ((chunk ^ (token % k_chunks)) * 16);
+  return tile + (token * k_chunks + turned(token, chunk)) * 16;
+}
+
+// Starts the copy of some tokens of a tile of x, of which this thread takes its share; tokens
+// beyond the last become zeros. A tile that is not there is no copy.
+template <int tokens, int threads>
+__device__ __forceinline__ void copy_x(const MatmulParams& params, int tile, bool is_there,
+                                       int first_token, int thread, char* to) {
+  const int64_t first = static_cast<int64_t>(tile) * params.n + first_token;
+  for (int i = thread; is_there && i < tokens * k_chunks; i += threads) {
+    const bool present = first_token + i / k_chunks < params.n;
+    const int64_t at = present ? first * k_columns + i * k_chunk_halves : 0;
+    copy_async_16(to + i * 16, params.in.x + at, present);
+  }
 }
 
 template <bool bf16>

@@ -76,9 +76,11 @@ __global__ void __launch_bounds__(warps* k_warp)
     }
     for (int mask = 1; mask < lanes_of_sum; mask *= 2) sum += shuffle_xor(sum, mask);
     if (i >= params.padded) continue;
-    const int64_t at = token * params.padded + i;
+    const int64_t row = i / k_columns * static_cast<int64_t>(gridDim.x) + token;
+    const int chunk = turned(static_cast<int>(token), i % k_columns / k_chunk_halves);
+    const int64_t at = row * k_columns + chunk * k_chunk_halves + i % k_chunk_halves;
     *reinterpret_cast<FourHalves*>(params.out + at) = bits;
-    if (i % k_sum_columns == 0) params.sums[at / k_sum_columns] = sum;
+    if (i % k_sum_columns == 0) params.sums[(token * params.padded + i) / k_sum_columns] = sum;
   }
 }
 

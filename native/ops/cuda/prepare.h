@@ -1,6 +1,8 @@
 #pragma once
 // The input of a matrix product as tensor cores take it, once for all products that share it.
 
+#include "ops/cuda/packed.h"
+#include "ops/cuda/platform.h"
 #include "ops/cuda/stream.h"
 #include "ops/ops.h"
 
@@ -8,8 +10,16 @@ namespace millrace::cuda {
 
 constexpr int k_sum_columns = 16;  // columns of one entry of x_sums
 
+constexpr int k_chunk_halves = 8;                     // of one copy of 16 bytes
+constexpr int k_chunks = k_columns / k_chunk_halves;  // of a token in a tile
+
+// Chunk c of a token lies where chunk c ^ token % 8 would: the 128 bytes of a token in a tile are
+// turned so that eight rows of a matrix meet different banks of shared memory, and any run of
+// tokens of a tile can be copied there in one piece. It is the 128-byte swizzle of the PTX ISA.
+__host__ __device__ constexpr int turned(int token, int chunk) { return chunk ^ token % k_chunks; }
+
 struct Prepared {
-  const uint16_t* x;    // [n, padded], f16 or bf16
+  const uint16_t* x;    // [tiles of 64 columns, n, 64], f16 or bf16, chunks turned
   const float* x_unit;  // [n], what the integers of a row are worth: a power of two
   const float* x_sums;  // [n, padded / 16], of what x holds
   bool bf16;
