@@ -72,36 +72,51 @@ __global__ void __launch_bounds__(k_warp)
   for (int i = 0; i < 4; ++i) params.out[lane * 4 + i] = bits_of_float(c[i]);
 }
 
-constexpr int k_group_warps = 4, k_group = k_group_warps * k_warp;
-constexpr int k_group_in = k_group * 8 + 2 * k_warp;  // words for each step of K
+constexpr int k_group = 4 * k_warp;            // threads of a warpgroup
+constexpr int k_groups = 8;                    // of eight tokens
+constexpr int k_tile = k_groups * 8 * 64 / 2;  // words: 64 columns of each token
+constexpr int k_group_in = 4 * k_group * 4 + k_tile;
+constexpr int k_group_bytes = k_tile * 4;
 
-// Products of a warpgroup, by its own instruction or by each warp's, one after another over K. For
-// each step, in: a [4][32][4], c [4][32][4] of which the first step's counts, b as two matrices.
-template <bool as_group>
+// The product of a tile, by a warpgroup's instruction or by each warp's, added up a number of
+// times. In: a [4 steps][4][32][4], then the tile as it lies; out: the first and the last eight
+// tokens, one lane of each warp in a line.
+template <bool bf16, bool as_group>
 __global__ void __launch_bounds__(k_group)
     multiply_group_kernel(const __grid_constant__ ProbeParams params) {
   begin_kernel();
-  const int thread = static_cast<int>(threadIdx.x), lane = lane_of_thread();
-  float c[4];
-  for (int i = 0; i < 4; ++i) c[i] = float_of_bits(params.in[k_group * 4 + thread * 4 + i]);
-  for (int step = 0; step < params.steps; ++step) {
-    const uint32_t* in = params.in + step * k_group_in;
-    const uint32_t* b = in + k_group * 8;
-    uint32_t a[4];
-    for (int i = 0; i < 4; ++i) a[i] = in[thread * 4 + i];
-    if constexpr (as_group) {
-      auto* shared = reinterpret_cast<uint32_t*>(shared_memory());
-      __syncthreads();
-      if (thread < 2 * k_warp) shared[thread] = b[thread];
-      __syncthreads();
-      multiply_group_bf16(c, a, shared);
-    } else {
-      multiply_bf16(c, a, b[lane], b[k_warp + lane]);
+  if constexpr (k_has_groups) {
+    const int thread = static_cast<int>(threadIdx.x), lane = lane_of_thread();
+    char* tile = shared_memory();
+    for (int i = thread; i < k_tile; i += k_group)
+      std::memcpy(tile + i * 4, params.in + 4 * k_group * 4 + i, 4);
+    publish_shared();
+    __syncthreads();
+    float c[k_groups][4] = {};
+    for (int step = 0; step < params.steps * 4; ++step) {
+      uint32_t a[4];
+      for (int i = 0; i < 4; ++i) a[i] = params.in[(step % 4 * k_group + thread) * 4 + i];
+      if constexpr (as_group) {
+        begin_products();
+        multiply_group<bf16>(c, a, tile, step % 4, step > 0);
+        commit_products();
+        wait_products<0>(c);
+      } else {
+        for (int g = 0; g < k_groups; ++g) {
+          uint32_t b[4];
+          const int token = g * 8 + lane % 8, chunk = step % 4 / 2 * 4 + lane / 8;
+          load_matrices(b, tile + token * 128 + (chunk ^ token % 8) * 16);
+          if constexpr (bf16)
+            multiply_bf16(c[g], a, b[step % 2 * 2], b[step % 2 * 2 + 1]);
+          else
+            multiply_f16(c[g], a, b[step % 2 * 2], b[step % 2 * 2 + 1]);
+        }
+      }
     }
+    for (int i = 0; i < 8; ++i)
+      params.out[lane * 32 + warp_of_thread() * 8 + i] =
+          bits_of_float(c[i < 4 ? 0 : k_groups - 1][i % 4]);
   }
-  // A line of the output has one lane of each warp.
-  for (int i = 0; i < 4; ++i)
-    params.out[lane * 16 + warp_of_thread() * 4 + i] = bits_of_float(c[i]);
 }
 
 // Of one f32 for each lane its f16 and bf16; of a pair of halves the higher as f32, read as f16 and
@@ -145,7 +160,7 @@ class Probe {
     Status status = from && to ? Status() : error(ErrorCode::out_of_memory, "no memory");
     if (status.ok()) status = stream_.copy(from, in.data(), in_bytes);
     if (status.ok())
-      launch(stream_, kernel, {1}, threads, k_rows * 16, ProbeParams{from, to, steps});
+      launch(stream_, kernel, {1}, threads, k_group_bytes, ProbeParams{from, to, steps});
     if (status.ok()) status = stream_.finish();
     if (status.ok()) status = stream_.copy(words.data(), to, out_bytes);
     stream_.release(from);
@@ -203,19 +218,11 @@ std::vector<uint32_t> product(uint32_t seed, bool bf16) {
 }
 
 // For a warpgroup: whole numbers, or what has to be rounded.
-std::vector<uint32_t> group_product(uint32_t seed, int steps, bool exact) {
+std::vector<uint32_t> group_product(uint32_t seed, bool bf16, bool exact) {
   std::mt19937 random(seed);
-  std::vector<uint32_t> words(static_cast<size_t>(steps * k_group_in));
-  for (size_t i = 0; i < words.size(); ++i) {
-    const bool is_sum = i % k_group_in / (k_group * 4) == 1;
-    const auto start = static_cast<float>(random() % 100);
-    if (is_sum)
-      std::memcpy(&words[i], &start, sizeof start);
-    else if (exact)
-      words[i] = small_pair(random, true);
-    else  // signs, and magnitudes from 2^-7 to 2
-      words[i] = (random() & 0x83ff83ffu) | 0x3c003c00u;
-  }
+  std::vector<uint32_t> words(k_group_in);
+  for (uint32_t& word : words)  // signs, and magnitudes from 2^-7 to 2 (as f16 from 1 to 4)
+    word = exact ? small_pair(random, bf16) : (random() & 0x83ff83ffu) | 0x3c003c00u;
   return words;
 }
 
@@ -272,13 +279,16 @@ int main() {
   const std::string& platform = facts.platform;
   if (platform.find("capability") == std::string::npos ||
       platform.find("capability 9.0") != std::string::npos) {
-    const auto by = [&](void (*kernel)(ProbeParams), bool exact, int steps) {
-      return probe.words_of(kernel, group_product(7, steps, exact), 16, k_group, steps);
+    const auto by = [&](void (*kernel)(ProbeParams), bool bf16, int steps) {
+      return probe.words_of(kernel, group_product(7, bf16, steps == 1), 32, k_group, steps);
     };
-    Probe::print("group-bf16", by(multiply_group_kernel<true>, true, 3));
+    Probe::print("group-bf16", by(multiply_group_kernel<true, true>, true, 1));
+    Probe::print("group-f16", by(multiply_group_kernel<false, true>, false, 1));
     // No kernel may mix the two unless they are alike to the last bit.
-    const bool alike =
-        by(multiply_group_kernel<true>, false, 64) == by(multiply_group_kernel<false>, false, 64);
+    const bool alike = by(multiply_group_kernel<true, true>, true, 16) ==
+                           by(multiply_group_kernel<true, false>, true, 16) &&
+                       by(multiply_group_kernel<false, true>, false, 16) ==
+                           by(multiply_group_kernel<false, false>, false, 16);
     std::printf("# a warpgroup's products round as a warp's: %s\n", alike ? "yes" : "no");
   }
   return probe.passed() ? 0 : 1;

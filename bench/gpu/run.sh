@@ -5,7 +5,7 @@
 # that dies or hangs takes nothing else with it; the figures that are wanted most come first.
 #   bench/gpu/run.sh <folder of the build> <folder of the CUDA library> <folder for the results>
 # Results: log.txt (all that was printed, the table last), results.jsonl (a line for each row),
-# early.jsonl (those with early starts), probe.txt, sanitizer.txt, clocks.csv.
+# early.jsonl (those with early starts), warps.jsonl (those without warpgroups), probe.txt, sanitizer.txt, clocks.csv.
 set -u
 build=$1 cuda=$2 out=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -105,6 +105,16 @@ everything() {
     [ -z "$other" ] || fail "other logits with early starts: $other"
   fi
 
+  # What warpgroups bring: the same by products of warps.
+  note "without warpgroups"
+  export MILLRACE_CUDA_GROUPS=0
+  rows=$out/warps.jsonl
+  part 20 models --only "prefill llama-3.1-8b BF16 8 @"
+  part 20 operators --only "matmul gate and up 28672x4096 BF16"
+  part 15 operators --only "matmul o 4096x4096 BF16"
+  rows=$all
+  unset MILLRACE_CUDA_GROUPS
+
   local sanitizer
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
   for tool in memcheck racecheck; do
@@ -127,7 +137,7 @@ everything() {
   kill "$clocks" 2>/dev/null
   rm -rf "$models"
   note table
-  [ -e "$rows" ] && timeout 10 python3 "$here/table.py" "$rows" "$out/early.jsonl"
+  [ -e "$rows" ] && timeout 10 python3 "$here/table.py" "$rows" "$out/early.jsonl" "$out/warps.jsonl"
   note done
   return $failed
 }

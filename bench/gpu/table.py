@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The job's rows as two tables: each operator beside cuBLAS and the roofline of the device as it was
 measured, and the figures that are wanted, each with what must be, what is aimed at, and what the
-step took beside its kernels.
+step took beside its kernels. Some rows also have what they are by products of warps alone.
 
-  python3 bench/gpu/table.py results.jsonl early.jsonl
+  python3 bench/gpu/table.py results.jsonl early.jsonl warps.jsonl
 """
 
 import json
@@ -51,24 +51,32 @@ def show(value, form="{:.1f}"):
     return "missing" if value is None else form.format(value)
 
 
-def print_operators(rows, memory, arithmetic):
-    print(f"{'operator':<42}{'us':>10}{'GB/s':>9}{'TFLOP/s':>9}{'roofline':>10}{'cuBLAS us':>11}")
+def print_operators(rows, warps, memory, arithmetic):
+    print(
+        f"{'operator':<42}{'us':>10}{'GB/s':>9}{'TFLOP/s':>9}{'roofline':>10}{'cuBLAS us':>11}"
+        f"{'by warps us':>13}"
+    )
     for name, row in rows.items():
         if "us" not in row or "MB" not in row:
             continue
         least = max(row["MB"] * 1e3 / memory, row.get("GFLOP", 0) * 1e3 / arithmetic)
         is_product = name.startswith("matmul")
         peer = rows.get(name.replace("matmul", "cublas"), {}).get("us") if is_product else None
+        by_warps = warps.get(name, {}).get("us")
         tflops = row.get("TFLOP_s")
         print(
             f"{name:<42}{row['us']:>10.2f}{row['GB_s']:>9.0f}"
             f"{'' if tflops is None else f'{tflops:.1f}':>9}{100 * least / row['us']:>9.0f}%"
             f"{'' if peer is None else f'{peer:.2f}':>11}"
+            f"{'' if by_warps is None else f'{by_warps:.2f}':>13}"
         )
 
 
-def print_wanted(rows, early, memory, arithmetic):
-    print(f"{'wanted':<40}{'is':>9}{'must':>8}{'aim':>8}{'roofline':>10}{'early starts':>14}{'step - kernels':>16}")
+def print_wanted(rows, early, warps, memory, arithmetic):
+    print(
+        f"{'wanted':<40}{'is':>9}{'must':>8}{'aim':>8}{'roofline':>10}{'early starts':>14}"
+        f"{'by warps':>10}{'step - kernels':>16}"
+    )
     for what, name, figure, must, aim in WANTED:
         row = first(rows, name)
         roofline = memory if figure == "GB_s" else None
@@ -80,20 +88,20 @@ def print_wanted(rows, early, memory, arithmetic):
         print(
             f"{what:<40}{show(row.get(figure), '{:.0f}'):>9}{must:>8}{aim:>8}"
             f"{show(roofline, '{:.0f}'):>10}{show(first(early, name).get(figure), '{:.0f}'):>14}"
-            f"{show(rest, '{:.2f} ms'):>16}"
+            f"{show(first(warps, name).get(figure), '{:.0f}'):>10}{show(rest, '{:.2f} ms'):>16}"
         )
 
 
 def main():
     failures = []
-    rows, early = (read(path, failures) for path in sys.argv[1:])
+    rows, early, warps = (read(path, failures) for path in sys.argv[1:])
     memory = rows.get("memory, copy", {}).get("GB_s", USUAL_GB_S)
     rates = [row["TFLOP_s"] for name, row in rows.items() if name.startswith("cublas")]
     arithmetic = max(rates, default=USUAL_TFLOP_S)
     print(f"roofline: {memory:.0f} GB/s, {arithmetic:.0f} TFLOP/s in bf16")
-    print_operators(rows, memory, arithmetic)
+    print_operators(rows, warps, memory, arithmetic)
     print()
-    print_wanted(rows, early, memory, arithmetic)
+    print_wanted(rows, early, warps, memory, arithmetic)
     for row in failures:
         print(f"FAILED: {row['name']}: {row['failed']}")
 

@@ -147,8 +147,8 @@ export function readBudgets(): Budgets {
   checkNames([...native, ...lib, ...test, ...bench], report)
   checkCount('operators', ops, [24, 30], report)
   checkCount('public names', names.length, [40, 50], report)
-  if (written > 22_000) report.failures.push(`native has ${written} lines, at most 22000`)
-  if (sum(runs) > 1300) report.failures.push(`the runner has ${sum(runs)} lines, at most 1300`)
+  if (written > 23_000) report.failures.push(`native has ${written} lines, at most 23000`)
+  if (sum(runs) > 1600) report.failures.push(`the runner has ${sum(runs)} lines, at most 1600`)
   if (sum(lib) > 8000) report.failures.push(`lib has ${sum(lib)} lines, at most 8000`)
   if (sum(test) < 0.8 * code) report.remarks.push(`test : code is below 0.8`)
   return report

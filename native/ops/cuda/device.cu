@@ -31,8 +31,10 @@ auto on(void* device, const F& body) {
 
 int open(int index, void** device, char* message, size_t message_bytes) {
   auto stream = Stream::open(index);
-  if (stream.ok()) *device = stream->release();
-  return report(stream.status(), message, message_bytes);
+  if (!stream.ok()) return report(stream.status(), message, message_bytes);
+  const Status checked = on(stream->get(), [](Stream& one) { return check_groups(one); });
+  if (checked.ok()) *device = stream->release();
+  return report(checked, message, message_bytes);
 }
 
 void close(void* device) { std::unique_ptr<Stream>(&stream_of(device)).reset(); }

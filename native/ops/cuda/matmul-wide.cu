@@ -3,6 +3,8 @@
 // flight or in use; each warp makes 64 rows for 32 tokens. A warp walks all columns itself and adds
 // up what it has at the end of each slice, as the other kernel adds up its warps.
 
+#include <algorithm>
+
 #include "ops/cuda/matmul.cuh"
 
 namespace millrace::cuda {
@@ -13,35 +15,16 @@ constexpr int k_threads = k_warps * k_warp;
 constexpr int k_warps_by_tokens = 4;
 constexpr int k_bands = 4, k_groups = 4;  // of a warp
 constexpr int k_block_bands = k_bands * k_warps / k_warps_by_tokens;
-constexpr int k_block_rows = k_block_bands * k_band;
 constexpr int k_block_tokens = k_groups * k_group * k_warps_by_tokens;
+constexpr BlockShape k_block = {k_block_bands, k_block_tokens};
 constexpr int k_stages = 3;
 constexpr int k_band_bytes = k_band * k_columns * 2;  // of a tile
 constexpr int k_weight_bytes = k_block_bands * k_band_bytes;
 constexpr int k_stage_bytes = k_weight_bytes + k_block_tokens * k_columns * 2;
 constexpr size_t k_shared_bytes = size_t{k_stages} * k_stage_bytes;
-constexpr int k_rows_at_once = 8;  // blocks of rows that follow each other, for the sake of the L2
-
-// Which rows and tokens are this block's. Blocks go through a few blocks of rows for all tokens
-// before the next few, so that those that run together share what they read.
-struct Place {
-  int band, token;  // the first
-
-  __device__ __forceinline__ static Place of(const MatmulParams& params, const Output& output) {
-    const int row_blocks = (output.rows + k_block_rows - 1) / k_block_rows;
-    const int token_blocks = (params.n + k_block_tokens - 1) / k_block_tokens;
-    const int id = static_cast<int>(blockIdx.x);
-    if (id >= row_blocks * token_blocks) return {0, params.n};  // another product has more
-    const int first = id / (k_rows_at_once * token_blocks) * k_rows_at_once;
-    const int rows = row_blocks - first < k_rows_at_once ? row_blocks - first : k_rows_at_once;
-    const int at = id - first * token_blocks;
-    return {(first + at % rows) * k_block_bands, at / rows * k_block_tokens};
-  }
-};
-
 // Starts the copy of a tile; beyond the last, an empty group, so that waits count alike.
 __device__ __forceinline__ void copy_tile(const MatmulParams& params, const Output& output,
-                                          const Place& place, int tile, char* to) {
+                                          const BlockPlace& place, int tile, char* to) {
   constexpr int chunks = k_band_bytes / 16;  // of a band
   const int n_bands = (output.rows + k_band - 1) / k_band;
   const bool is_there = tile < params.tiles;
@@ -107,8 +90,9 @@ __global__ void __launch_bounds__(k_threads, 1)
     wide_matmul_kernel(const __grid_constant__ MatmulParams params) {
   begin_kernel();
   const Output& output = params.outputs[blockIdx.z];
-  const Place place = Place::of(params, output);
-  if (place.token >= params.n) return;
+  const auto id = static_cast<int>(blockIdx.x);
+  if (id >= blocks_of(params, output, k_block)) return;  // another product has more
+  const BlockPlace place = place_of(params, output, k_block, id);
   const auto stage_of = [](int tile) { return shared_memory() + tile % k_stages * k_stage_bytes; };
   for (int i = 0; i < k_stages - 1; ++i) copy_tile(params, output, place, i, stage_of(i));
   Sums slice, total;
@@ -143,8 +127,9 @@ __global__ void __launch_bounds__(k_threads, 1)
 bool can_be_wide(Stream& stream) { return stream.shared_bytes() >= k_shared_bytes; }
 
 void launch_wide(Stream& stream, const MatmulParams& params, bool bf16) {
-  const int blocks =
-      divide_up(params.most_rows(), k_block_rows) * divide_up(params.n, k_block_tokens);
+  int blocks = 0;
+  for (int i = 0; i < params.n_outputs; ++i)
+    blocks = std::max(blocks, blocks_of(params, params.outputs[i], k_block));
   launch(stream, bf16 ? wide_matmul_kernel<true> : wide_matmul_kernel<false>,
          {blocks, 1, params.n_outputs}, k_threads, k_shared_bytes, params);
 }

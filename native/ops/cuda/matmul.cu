@@ -228,8 +228,10 @@ void launch_for_batch(Stream& stream, const MatmulParams& params) {
   constexpr bool fine = packing.codes != Codes::halves && packing.sub == 16;
   constexpr int bands = fine && packing.offset ? 1 : 2;
   constexpr bool wide = !fine && !packing.offset && packing.codes != Codes::bytes;
-  if constexpr (packing.codes == Codes::halves)
+  if constexpr (packing.codes == Codes::halves) {
+    if (params.n > k_few && stream.has_groups()) return launch_groups(stream, params, bf16);
     if (params.n > k_few && can_be_wide(stream)) return launch_wide(stream, params, bf16);
+  }
   if (params.n <= 8) return launch_shape<Form, bf16, 1, 1>(stream, params);
   if (params.n <= 16) return launch_shape<Form, bf16, 1, 2>(stream, params);
   if constexpr (wide)

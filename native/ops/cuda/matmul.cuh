@@ -75,9 +75,39 @@ __device__ __forceinline__ void write_product(const MatmulParams& params, const 
       fmaf(sum, params.in.x_unit[token], output.bias ? output.bias[row] : 0.0f);
 }
 
+// What a block of many tokens makes, and the first of it.
+struct BlockShape {
+  int bands, tokens;
+};
+struct BlockPlace {
+  int band, token;
+};
+
+__host__ __device__ constexpr int blocks_of(const MatmulParams& params, const Output& output,
+                                            BlockShape shape) {
+  const int rows = shape.bands * k_band;
+  return (output.rows + rows - 1) / rows * ((params.n + shape.tokens - 1) / shape.tokens);
+}
+
+// Blocks go through a few blocks of rows for all tokens before the next few, so that those that run
+// together share what they read, in the L2.
+__device__ __forceinline__ BlockPlace place_of(const MatmulParams& params, const Output& output,
+                                               BlockShape shape, int id) {
+  constexpr int k_rows_at_once = 8;
+  const int token_blocks = (params.n + shape.tokens - 1) / shape.tokens;
+  const int row_blocks = blocks_of(params, output, shape) / token_blocks;
+  const int first = id / (k_rows_at_once * token_blocks) * k_rows_at_once;
+  const int rows = row_blocks - first < k_rows_at_once ? row_blocks - first : k_rows_at_once;
+  const int at = id - first * token_blocks;
+  return {(first + at % rows) * shape.bands, at / rows * shape.tokens};
+}
+
 // Of matmul-wide.cu: weights of 16 bits by more tokens than k_few.
 constexpr int k_few = 128;
 void launch_wide(Stream& stream, const MatmulParams& params, bool bf16);
 bool can_be_wide(Stream& stream);
+
+// Of matmul-hopper.cu: the same by products of warpgroups.
+void launch_groups(Stream& stream, const MatmulParams& params, bool bf16);
 
 }  // namespace millrace::cuda

@@ -23,6 +23,9 @@ void sample(Stream& stream, const SampleArgs& args);
 // The part of matmul whose weight is f32, in the plain layout.
 void multiply_f32(Stream& stream, const MatmulArgs& args, const Product& product);
 
+// Multiplies by warpgroups and by warps and tells the stream whether they round alike.
+Status check_groups(Stream& stream);
+
 size_t kv_page_bytes(const KvShape& shape);
 
 }  // namespace millrace::cuda

@@ -4,9 +4,11 @@
 // the other is launch.h.
 
 #if defined(__CUDACC__)
+#include "ops/cuda/hopper.cuh"
 #include "ops/cuda/ptx.cuh"
 #else
 #include "ops/cuda/host/cuda.h"
+#include "ops/cuda/host/hopper.h"
 #include "ops/cuda/host/ptx.h"
 #endif
 

@@ -121,27 +121,4 @@ __device__ __forceinline__ void multiply_bf16(float (&c)[4], const uint32_t (&a)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// A warpgroup's product (sm_90a): each of four warps has 16 rows of a and c, as multiply_bf16's. b
-// [8 columns][16] lies in shared memory as two matrices of 8 rows of 16 bytes, the first and the
-// second 8 of K. Complete when it returns. Elsewhere c becomes NaN.
-__device__ __forceinline__ void multiply_group_bf16(float (&c)[4], const uint32_t (&a)[4],
-                                                    const void* b) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  constexpr uint64_t k_apart = 128 >> 4;  // bytes between the two, whichever offset counts
-  const uint64_t matrices = (shared_address(b) & 0x3ffffu) >> 4 | k_apart << 16 | k_apart << 32;
-  asm volatile(
-      "fence.proxy.async.shared::cta;\n"
-      "wgmma.fence.sync.aligned;\n"
-      "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%0, %1, %2, %3}, {%4, %5, %6, %7}, %8, "
-      "1, 1, 1, 0;\n"
-      "wgmma.commit_group.sync.aligned;\n"
-      "wgmma.wait_group.sync.aligned 0;"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(matrices)
-      : "memory");
-#else
-  for (float& sum : c) sum = __uint_as_float(0x7fffffffu);
-#endif
-}
-
 }  // namespace millrace::cuda

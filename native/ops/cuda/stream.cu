@@ -18,6 +18,11 @@
 namespace millrace::cuda {
 namespace {
 
+bool is_set(const char* variable, std::string_view to) {
+  const char* value = std::getenv(variable);
+  return value && value == to;
+}
+
 constexpr size_t k_staging_bytes = size_t{1} << 20;  // at first
 constexpr size_t k_alignment = 256;
 constexpr size_t k_default_shared_bytes = 48 * 1024;  // more must be asked for, once per kernel
@@ -140,6 +145,7 @@ bool passed(Stream& stream, cudaError_t code, const char* what) {
 struct Stream::State {
   int index = 0;
   bool starts_early = false;
+  bool has_groups = false;
   cudaStream_t handle = nullptr;
   Status error;
   Step step;
@@ -249,12 +255,13 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
     return error(ErrorCode::unsupported,
                  "Expected compute capability %d.0 or later but %s has %d.%d", k_least_major,
                  state.properties.name, state.properties.major, state.properties.minor);
-  // Off until a device has shown what it brings: MILLRACE_CUDA_EARLY_STARTS=1.
-  const char* wanted = std::getenv("MILLRACE_CUDA_EARLY_STARTS");
   // Elsewhere kernels are made from PTX that does not wait for the one before.
   const int major = state.properties.major;
   const bool can_wait = major == 9 || major == 10 || major == 12;
-  state.starts_early = can_wait && wanted && std::string_view(wanted) == "1";
+  // Off until a device has shown what it brings.
+  state.starts_early = can_wait && is_set("MILLRACE_CUDA_EARLY_STARTS", "1");
+  state.has_groups =
+      major == 9 && state.properties.minor == 0 && !is_set("MILLRACE_CUDA_GROUPS", "0");
   TRY(status_of_call(cudaStreamCreateWithFlags(&state.handle, cudaStreamNonBlocking),
                      "creating a stream"));
   TRY(state.staging.emplace_back().open(k_staging_bytes));
@@ -273,6 +280,9 @@ DeviceFacts Stream::facts() const {
 }
 
 size_t Stream::shared_bytes() const { return state_->properties.sharedMemPerBlockOptin; }
+int Stream::multiprocessors() const { return state_->properties.multiProcessorCount; }
+bool Stream::has_groups() const { return state_->has_groups; }
+void Stream::set_groups(Rounding seen) { state_->has_groups &= seen == Rounding::alike; }
 
 // Without what a cache of all the rest would leave no room for: kernels that are loaded when they
 // are first used, graphs, the workspace of a long prompt.

@@ -37,7 +37,13 @@ class Stream {
   ~Stream();
 
   DeviceFacts facts() const;
-  size_t shared_bytes() const;     // that one block may have
+  size_t shared_bytes() const;  // that one block may have
+  int multiprocessors() const;
+  // Whether kernels may multiply by warpgroups (sm_90a). Only where they were seen to round as
+  // warps do: a token would depend on its batch otherwise.
+  bool has_groups() const;
+  enum class Rounding { alike, unlike, unknown };
+  void set_groups(Rounding seen);
   size_t free_bytes() const;       // as seen when asked, less what kernels need of it
   uint64_t graph_steps() const;    // that were started as one graph
   void* alloc(size_t size_bytes);  // zeroed, 256-byte aligned; null when refused

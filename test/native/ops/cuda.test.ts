@@ -23,6 +23,7 @@ interface Site {
 
 const native = probe<{
   cudaSchedule(seed: number, osThreads: number): void
+  cudaGroups(wanted: boolean): void
   cudaKernels(): number
   cudaSites(collect: boolean): Site[]
   cudaSkip(site?: Site): void
@@ -39,6 +40,7 @@ afterEach(() => {
   native.cudaSchedule(1, 1)
   native.cudaSkip()
   native.cudaSites(false)
+  native.cudaGroups(true)
 })
 
 describe.skipIf(!built)('the runner of kernels', () => {
@@ -58,8 +60,22 @@ describe.skipIf(!built)('the runner of kernels', () => {
       /^deadlock: 64 threads wait at cuda\.cpp:\d+, cuda\.cpp:\d+$/,
     ],
     ['a copy to an odd address', /^an address off 16 bytes at cuda\.cpp:\d+$/],
-  ])('finds that %s', (kernel, message) => {
+    [
+      'an arrival before the barrier was opened',
+      /^an arrival before the barrier was opened at cuda\.cpp:\d+$/,
+    ],
+    [
+      'an arrival more than the barrier was opened for',
+      /^an arrival more than the barrier was opened for at cuda\.cpp:\d+$/,
+    ],
+    ['a wait for a phase that never ends', /^deadlock: 1 threads wait at cuda\.cpp:\d+$/],
+  ])('finds: %s', (kernel, message) => {
     for (const one of found(kernel)) expect(one).toMatch(message)
+  })
+
+  test('finds a block that ends before its copies have come, under some schedules', () => {
+    const messages = new Set(found('a block that ends before its copies have come'))
+    expect(messages).toEqual(new Set(['', 'a block ends before its copies have come']))
   })
 
   test('starts a kernel before the one before it has run', () => {
@@ -198,20 +214,52 @@ describe.skipIf(!built).each(types)('matmul of $name on CUDA', ({ name, block })
   })
 })
 
-test.skipIf(!built).each(['F16', 'BF16'])(
-  'a token of %s has the same bits in a batch that blocks of 128 tokens take',
-  (type) => {
-    const [rows, cols, most] = [150, 704, 133] // 11 tiles: slices of one and of two
+/** As on a device that has no products of warpgroups. */
+function withoutGroups<T>(run: () => T): T {
+  native.cudaGroups(false)
+  try {
+    return run()
+  } finally {
+    native.cudaGroups(true)
+  }
+}
+
+// 11 tiles: slices of one and of two. Of warpgroups a few rows go in blocks of 64 tokens.
+const manyTokens = ['F16', 'BF16'].flatMap((type) =>
+  [150, 40].map((rows) => ({ type, rows, cols: 704, most: 133 })),
+)
+test.skipIf(!built).each([...manyTokens, { type: 'BF16', rows: 129, cols: 43, most: 200 }])(
+  'a token of $type has the same bits in a batch for $rows rows that blocks of many tokens take',
+  ({ type, rows, cols, most }) => {
     const p = product(type, rows, cols)
     const x = normals(5, most * cols)
     const all = multiply(x, most, p)
     expect(worstError(all, type, x, most, p)).toBeLessThan(1)
+    expect(
+      sameBits(
+        withoutGroups(() => multiply(x, most, p)),
+        all,
+      ),
+    ).toBe(true)
     for (const first of [0, most - 64]) {
       const some = multiply(x.subarray(first * cols, (first + 64) * cols), 64, p)
       expect(sameBits(some, all.subarray(first * rows, (first + 64) * rows))).toBe(true)
     }
   },
 )
+
+test.skipIf(!built)('products of one input that blocks of many tokens take share a launch', () => {
+  const [n, cols] = [140, 256]
+  const x = normals(5, n * cols)
+  const products = [150, 20, 300].map((rows, i) => product('BF16', rows, cols, i + 1))
+  const together = counted(() => {
+    const outs = ops.matmul('cuda', 1, x, n, products)
+    return Float32Array.of(...outs.flatMap((out) => [...out]))
+  })
+  const apart = products.flatMap((p) => [...multiply(x, n, p)])
+  expect(sameBits(together.out, Float32Array.of(...apart))).toBe(true)
+  expect(together.kernels).toBe(4) // two that check how warpgroups round, the input, the products
+})
 
 test.skipIf(!built).each([
   ['F16', 16],
@@ -399,7 +447,15 @@ const cases = [
   },
   {
     name: 'matmul, blocks of 128 tokens',
-    run: () => multiply(uneven(1, 129, 512), 129, product('F16', 24, 512)),
+    run: () => withoutGroups(() => multiply(uneven(1, 129, 512), 129, product('F16', 24, 512))),
+  },
+  {
+    name: 'matmul, warpgroups',
+    run: () => multiply(uneven(1, 129, 320), 129, product('F16', 150, 320)),
+  },
+  {
+    name: 'matmul, warpgroups and few rows',
+    run: () => multiply(uneven(1, 129, 768), 129, product('BF16', 24, 768)),
   },
 ]
 

@@ -5,6 +5,7 @@
 
 #if MILLRACE_CUDA_HOST
 
+#include <cstdlib>
 #include <map>
 #include <string>
 
@@ -23,6 +24,12 @@ simt::Site skipped_site;
 Napi::Value set_schedule(const Napi::CallbackInfo& info) {
   host_schedule().seed = static_cast<uint64_t>(info[0].ToNumber().Int64Value());
   host_schedule().os_threads = info[1].ToNumber();
+  return info.Env().Undefined();
+}
+
+// cudaGroups(wanted): whether streams opened from now on may multiply by warpgroups.
+Napi::Value groups(const Napi::CallbackInfo& info) {
+  ::setenv("MILLRACE_CUDA_GROUPS", info[0].ToBoolean() ? "1" : "0", 1);
   return info.Env().Undefined();
 }
 
@@ -89,6 +96,32 @@ const std::map<std::string, void (*)()> k_wrong_kernels = {
      [] {
        alignas(16) static const char from[32] = {};
        copy_async_16(shared_memory() + 8, from, true);
+     }},
+    {"an arrival before the barrier was opened",
+     [] { arrive(reinterpret_cast<Phase*>(shared_memory())); }},
+    {"an arrival more than the barrier was opened for",
+     [] {
+       auto* phase = reinterpret_cast<Phase*>(shared_memory());
+       if (threadIdx.x > 0) return;
+       open_phase(phase, 1);
+       arrive_and_expect(phase, 16);
+       arrive(phase);
+     }},
+    {"a wait for a phase that never ends",
+     [] {
+       auto* phase = reinterpret_cast<Phase*>(shared_memory());
+       if (threadIdx.x > 0) return;
+       open_phase(phase, 1);
+       wait_phase(phase, 0);
+     }},
+    {"a block that ends before its copies have come",
+     [] {
+       alignas(16) static const char from[16] = {};
+       auto* phase = reinterpret_cast<Phase*>(shared_memory());
+       if (threadIdx.x > 0) return;
+       open_phase(phase, 1);
+       arrive_and_expect(phase, 16);
+       copy_bulk(shared_memory() + 16, from, 16, phase);
      }},
 };
 
@@ -210,6 +243,7 @@ Napi::Value replay(const Napi::CallbackInfo& info) {
 void register_cuda(Napi::Env env, Napi::Object exports) {
   exports.Set("cudaSchedule", Napi::Function::New(env, set_schedule));
   exports.Set("cudaEarly", Napi::Function::New(env, read_early));
+  exports.Set("cudaGroups", Napi::Function::New(env, groups));
   exports.Set("cudaKernels", Napi::Function::New(env, kernels));
   exports.Set("cudaSites", Napi::Function::New(env, sites));
   exports.Set("cudaSkip", Napi::Function::New(env, skip));

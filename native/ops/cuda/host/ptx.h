@@ -55,9 +55,25 @@ inline void load_matrices_transposed(uint32_t (&out)[4], const void* row,
   load_words<true>(out, row, where);
 }
 
-// c[16, 8] += a[16, 16] * b[16, 8]. Of a, lane l holds rows l / 4 and l / 4 + 8, columns
-// 2 * (l % 4), + 1, and those + 8; of b columns l / 4, rows as a's columns; of c rows l / 4 and
-// l / 4 + 8, columns 2 * (l % 4) and the next.
+// The 16 x 16 values of the fragment a, of which lane l holds rows l / 4 and l / 4 + 8, columns
+// 2 * (l % 4), + 1, and those + 8.
+template <float (*as_f32)(uint16_t)>
+void take_rows(float (&rows)[16][16], int lane, const uint32_t* a) {
+  for (int half = 0; half < 2; ++half)
+    for (int i = 0; i < 4; ++i)
+      rows[lane / 4 + i % 2 * 8][lane % 4 * 2 + i / 2 * 8 + half] =
+          as_f32(static_cast<uint16_t>(a[i] >> (16 * half)));
+}
+
+// The sum of a fragment's row and 16 values of b.
+inline float product_of(const float (&row)[16], const float* b) {
+  float sum = 0;
+  for (int k = 0; k < 16; ++k) sum += row[k] * b[k];
+  return sum;
+}
+
+// c[16, 8] += a[16, 16] * b[16, 8]. Of b lane l holds column l / 4, rows as a's columns; of c rows
+// l / 4 and l / 4 + 8, columns 2 * (l % 4) and the next.
 template <float (*as_f32)(uint16_t)>
 void multiply_fragments(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
                         const Where& where) {
@@ -70,29 +86,15 @@ void multiply_fragments(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint
         float left[16][16], right[8][16];
         for (int lane = 0; lane < simt::k_lanes; ++lane) {
           const auto* mine = static_cast<const Args*>(lanes[lane]);
-          const int row = lane / 4, column = lane % 4 * 2;
-          for (int half = 0; half < 2; ++half) {
-            const auto value = [half](uint32_t pair) {
-              return as_f32(static_cast<uint16_t>(pair >> (16 * half)));
-            };
-            left[row][column + half] = value(mine->a[0]);
-            left[row + 8][column + half] = value(mine->a[1]);
-            left[row][column + 8 + half] = value(mine->a[2]);
-            left[row + 8][column + 8 + half] = value(mine->a[3]);
-            right[row][column + half] = value(mine->b[0]);
-            right[row][column + 8 + half] = value(mine->b[1]);
-          }
+          take_rows<as_f32>(left, lane, mine->a);
+          for (int i = 0; i < 4; ++i)
+            right[lane / 4][lane % 4 * 2 + i / 2 * 8 + i % 2] =
+                as_f32(static_cast<uint16_t>(mine->b[i / 2] >> (i % 2 * 16)));
         }
-        for (int lane = 0; lane < simt::k_lanes; ++lane) {
-          float* sums = static_cast<Args*>(lanes[lane])->c;
-          for (int i = 0; i < 4; ++i) {
-            const float* x = left[lane / 4 + i / 2 * 8];
-            const float* y = right[lane % 4 * 2 + i % 2];
-            float sum = 0;
-            for (int k = 0; k < 16; ++k) sum += x[k] * y[k];
-            sums[i] += sum;
-          }
-        }
+        for (int lane = 0; lane < simt::k_lanes; ++lane)
+          for (int i = 0; i < 4; ++i)
+            static_cast<Args*>(lanes[lane])->c[i] +=
+                product_of(left[lane / 4 + i / 2 * 8], right[lane % 4 * 2 + i % 2]);
       },
       &args, where);
 }
@@ -103,12 +105,6 @@ inline void multiply_f16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uin
 inline void multiply_bf16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
                           const Where& where = Where::here()) {
   multiply_fragments<bf16_to_f32>(c, a, b0, b1, where);
-}
-
-inline void multiply_group_bf16(float (&c)[4], const uint32_t (&a)[4], const void* b,
-                                const Where& where = Where::here()) {
-  const auto* words = static_cast<const uint32_t*>(b) + threadIdx.x % simt::k_lanes;
-  multiply_bf16(c, a, words[0], words[simt::k_lanes], where);
 }
 
 }  // namespace millrace::cuda

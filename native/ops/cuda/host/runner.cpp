@@ -20,13 +20,7 @@ constexpr unsigned k_left_out = 2;
 // Blocks that are under way at a time, on one OS thread.
 constexpr size_t k_resident = 6;
 
-struct Copy {
-  char* to;
-  const char* from;  // null: zeros
-  size_t size_bytes;
-};
-
-enum class State { ready, at_block_barrier, at_warp_meeting, at_earlier, done };
+enum class State { ready, at_block_barrier, at_warp_meeting, at_earlier, at_phase, done };
 
 struct Thread {
   Fiber fiber;
@@ -36,8 +30,10 @@ struct Thread {
   Place where{};
   Together together = nullptr;
   void* args = nullptr;
-  std::vector<std::vector<Copy>> groups;  // committed, oldest first
-  std::vector<Copy> open_group;
+  Queue copies;
+  Queue products;                // the warp's, of its first lane
+  const Phase* phase = nullptr;  // that it waits for, while it has this parity
+  unsigned parity = 0;
 };
 
 bool same_place(const Place& a, const Place& b) {
@@ -47,24 +43,6 @@ bool same_place(const Place& a, const Place& b) {
 std::string name_of_place(const Place& where) {
   const std::string path = where.file;
   return path.substr(path.rfind('/') + 1) + ":" + std::to_string(where.line);
-}
-
-void land(const std::vector<Copy>& group) {
-  for (const Copy& copy : group) {
-    if (copy.from)
-      std::memcpy(copy.to, copy.from, copy.size_bytes);
-    else
-      std::memset(copy.to, 0, copy.size_bytes);
-  }
-}
-
-void land_all(Thread& thread) {
-  for (auto& group : thread.groups) {
-    land(group);
-    group.clear();  // it stays in the list, for waits count groups
-  }
-  land(thread.open_group);
-  thread.open_group.clear();
 }
 
 // The threads of one block, used again for the next one.
@@ -94,11 +72,12 @@ class Block {
     random_.seed(seed);
     fault_.clear();
     live_ = threads_.size();
+    bulk_.clear();
     std::memset(shared_start_, 0xff, shared_.size() - k_alignment);
     for (Thread& thread : threads_) {
       thread.state = State::ready;
-      thread.groups.clear();
-      thread.open_group.clear();
+      thread.copies.clear();
+      thread.products.clear();
       thread.fiber.restart(&Block::enter, this);
     }
   }
@@ -107,9 +86,12 @@ class Block {
   bool step() {
     current_block = this;
     std::shuffle(order_.begin(), order_.end(), random_);
+    for (size_t i = bulk_.size(); i-- > 0;)
+      if (toss()) land(i);
     const bool moved = run_warps([this] { return random_() % k_left_out == 0; }) ||
-                       run_warps([] { return false; }) || pass_earlier();
+                       run_warps([] { return false; }) || land_one() || pass_earlier();
     if (!moved && fault_.empty() && live_ > 0) fault_ = "deadlock: " + describe_waiting();
+    if (live_ == 0 && !bulk_.empty()) set_fault("a block ends before its copies have come");
     current_block = nullptr;
     return fault_.empty() && live_ > 0;
   }
@@ -129,8 +111,19 @@ class Block {
     Thread& thread = *current_;
     thread.state = state;
     thread.where = where;
-    if (state == State::at_block_barrier && toss()) land_all(thread);
+    if (state == State::at_block_barrier && toss()) thread.copies.end_all();
     thread.fiber.suspend();
+  }
+
+  // The queue of the running thread's warp.
+  Queue& products() {
+    const auto index = static_cast<size_t>(current_ - threads_.data());
+    return threads_[index / k_lanes * k_lanes].products;
+  }
+
+  void start_bulk(const BulkCopy& copy) {
+    bulk_.push_back(copy);
+    if (toss()) land(bulk_.size() - 1);
   }
 
   // Whether a seeded fault takes this site away; sites that are passed are collected.
@@ -178,6 +171,8 @@ class Block {
       const size_t start = random_() % count;
       for (size_t i = 0; i < count; ++i) {
         Thread& thread = threads_[first + (start + i) % count];
+        if (thread.state == State::at_phase && thread.phase->parity != thread.parity)
+          thread.state = State::ready;
         if (thread.state != State::ready) continue;
         current_ = &thread;
         thread.fiber.resume();
@@ -210,6 +205,7 @@ class Block {
             "a warp of " + std::to_string(count) + " lanes at " + name_of_place(lanes[0].where);
         return true;
       }
+      current_ = &lanes[0];
       lanes[0].together(args);
     }
     for (size_t i = 0; i < count; ++i) lanes[i].state = State::ready;
@@ -232,6 +228,19 @@ class Block {
     for (Thread& thread : threads_)
       if (thread.state == State::at_block_barrier) thread.state = State::ready;
     return first != nullptr;
+  }
+
+  void land(size_t i) {
+    const BulkCopy copy = bulk_[i];
+    bulk_.erase(bulk_.begin() + static_cast<std::ptrdiff_t>(i));
+    std::memcpy(copy.to, copy.from, copy.size_bytes);
+    copy.phase->bytes -= copy.size_bytes;
+    copy.phase->end_if_complete();
+  }
+  bool land_one() {
+    if (bulk_.empty()) return false;
+    land(random_() % bulk_.size());
+    return true;
   }
 
   // Lets those go on that wait for the kernel before; true if any did.
@@ -266,6 +275,7 @@ class Block {
   std::mt19937_64 random_;
   Thread* current_ = nullptr;
   size_t live_ = 0;
+  std::vector<BulkCopy> bulk_;  // under way
   std::string fault_;
 };
 
@@ -367,27 +377,71 @@ void wait_for_earlier(const Place& where) {
 }
 
 void copy_later(void* to, const void* from, size_t size_bytes, bool zero) {
-  const Copy copy{static_cast<char*>(to), zero ? nullptr : static_cast<const char*>(from),
-                  size_bytes};
+  const Work work = [=] {
+    if (zero)
+      std::memset(to, 0, size_bytes);
+    else
+      std::memcpy(to, from, size_bytes);
+  };
   if (here().toss())
-    land({copy});
+    work();
   else
-    here().current().open_group.push_back(copy);
+    here().current().copies.add(work);
 }
 
-void commit_copies() {
-  Thread& thread = here().current();
-  thread.groups.push_back(std::move(thread.open_group));
-  thread.open_group.clear();
-}
+void commit_copies() { here().current().copies.commit(); }
 
 void wait_copies(int groups_left, const Place& where) {
   if (here().skips(Site::Kind::wait, where)) return;
-  auto& groups = here().current().groups;
-  while (groups.size() > static_cast<size_t>(groups_left)) {
-    land(groups.front());
-    groups.erase(groups.begin());
-  }
+  here().current().copies.wait(static_cast<size_t>(groups_left));
+}
+
+Queue& products() { return here().products(); }
+
+// They end in the order in which they were started: each adds to what the one before gave.
+void start_product(Work work) {
+  products().add(std::move(work));
+  if (here().toss()) products().end_all();
+}
+
+void wait_products(int groups_left, const Place& where) {
+  if (here().skips(Site::Kind::wait, where)) return;
+  const auto wait = [](void* const left[]) {
+    products().wait(static_cast<size_t>(*static_cast<const int*>(left[0])));
+  };
+  meet_warp(wait, &groups_left, where);
+}
+
+void open_phase(void* phase, int arrivals) {
+  const auto count = static_cast<uint16_t>(arrivals);
+  *static_cast<Phase*>(phase) = {count, count, 0, 0};
+}
+
+void arrive(void* phase, uint32_t bytes_expected, const Place& where) {
+  auto& one = *static_cast<Phase*>(phase);
+  if (one.arrivals == Phase::k_unknown) fault(where, "an arrival before the barrier was opened");
+  if (one.missing == 0) fault(where, "an arrival more than the barrier was opened for");
+  one.bytes += bytes_expected;
+  --one.missing;
+  one.end_if_complete();
+}
+
+void wait_phase(void* phase, int parity, const Place& where) {
+  Block& block = here();
+  if (block.skips(Site::Kind::wait, where)) return;
+  Thread& thread = block.current();
+  thread.phase = static_cast<const Phase*>(phase);
+  thread.parity = static_cast<unsigned>(parity);
+  if (thread.phase->arrivals == Phase::k_unknown)
+    fault(where, "a wait before the barrier was opened");
+  block.stop_at(State::at_phase, where);
+}
+
+void copy_bulk(void* to, const void* from, uint32_t size_bytes, void* phase, const Place& where) {
+  const auto address = reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from);
+  if ((address | size_bytes) % 16 != 0) fault(where, "a bulk copy off 16 bytes");
+  here().start_bulk({static_cast<char*>(to), static_cast<const char*>(from), size_bytes,
+                     static_cast<Phase*>(phase)});
 }
 
 void fault(const Place& where, const char* what) {

@@ -7,7 +7,8 @@
 //    drawn from the seed; a few blocks are under way at a time and take turns in a drawn order.
 //  - What a kernel does before it waits for the one before it, it does before that one has run.
 //  - An asynchronous copy lands at once, at a later barrier of the block, or only at the wait that
-//    covers it, by the toss of a coin.
+//    covers it, by the toss of a coin; a product of a warpgroup likewise. A bulk copy lands
+//    whenever its block takes a turn.
 //  - Shared memory starts as 0xff (NaN in every float type), and is as large as was asked for.
 // What it cannot see: the memory model (a missing fence), bank conflicts, time.
 // Threads: run() may be called by any thread; one Schedule by one thread at a time.
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "ops/cuda/host/async.h"
 
 namespace millrace::simt {
 
@@ -91,6 +93,17 @@ void wait_for_earlier(const Place& where);
 void copy_later(void* to, const void* from, size_t size_bytes, bool zero);
 void commit_copies();
 void wait_copies(int groups_left, const Place& where);
+
+// The products that the calling thread's warp has started; asked for within a meeting of the warp.
+Queue& products();
+void start_product(Work work);
+void wait_products(int groups_left, const Place& where);
+
+// mbarriers, in shared memory. A thread that waits for the phase of a parity goes on once it ended.
+void open_phase(void* phase, int arrivals);
+void arrive(void* phase, uint32_t bytes_expected, const Place& where);
+void wait_phase(void* phase, int parity, const Place& where);
+void copy_bulk(void* to, const void* from, uint32_t size_bytes, void* phase, const Place& where);
 
 // Ends the run with a fault of the calling thread.
 [[noreturn]] void fault(const Place& where, const char* what);

@@ -66,6 +66,7 @@ struct Stream::State {
   Launches recorded;
   Replay<Graph> replay;
   uint64_t launches = 0;
+  bool has_groups = true;
   int64_t steps_left = -1;  // before the device is lost; negative: it is not
   int64_t bytes_left = -1;  // that may still be allocated; negative: as many as there are
 
@@ -125,6 +126,7 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
   std::unique_ptr<Stream> stream(new Stream());
   stream->state_->index = device_index;
   stream->state_->steps_left = variable("MILLRACE_LOSE_DEVICE_AFTER");
+  stream->state_->has_groups = variable("MILLRACE_CUDA_GROUPS") != 0;
   stream->state_->bytes_left = variable("MILLRACE_DEVICE_BYTES");
   return Result<std::unique_ptr<Stream>>(std::move(stream));
 }
@@ -133,6 +135,13 @@ DeviceFacts Stream::facts() const {
   return {"host form of the CUDA kernels", "runner", cpu().memory_bytes};
 }
 size_t Stream::shared_bytes() const { return simt::k_max_shared_bytes; }
+int Stream::multiprocessors() const { return 3; }  // few, so that blocks have more to do than one
+bool Stream::has_groups() const { return state_->has_groups; }
+void Stream::set_groups(Rounding seen) {
+  state_->has_groups &= seen == Rounding::alike;
+  if (seen == Rounding::unlike)  // not here: a kernel or the runner is wrong
+    fail(error(ErrorCode::internal, "warpgroups round otherwise than warps"));
+}
 
 size_t Stream::free_bytes() const {
   const int64_t left = state_->bytes_left;
