@@ -14,7 +14,7 @@ namespace {
 struct Trace {
   std::vector<int32_t> tokens;
   std::vector<uint32_t> sums;
-  uint64_t graph_steps;
+  uint64_t graph_steps, changed_kernels;
 };
 
 Trace run_forward(Device& device, const Shape& shape, int batch, int fewest, int first,
@@ -29,7 +29,7 @@ Trace run_forward(Device& device, const Shape& shape, int batch, int fewest, int
   auto workspace = Workspace::create(config, device, batch, batch);
   must(workspace.status());
   Drawing drawing(device, batch, shape.vocabulary);
-  const uint64_t before = device.info().graph_steps;
+  const DeviceInfo before = device.info();
   Trace trace{};
   Step step(cache, batch, first, 1, shape.vocabulary);
   for (int i = 0; i < n_steps; ++i) {
@@ -46,7 +46,8 @@ Trace run_forward(Device& device, const Shape& shape, int batch, int fewest, int
       ++step.spans[at].first_position;
     }
   }
-  trace.graph_steps = device.info().graph_steps - before;
+  trace.graph_steps = device.info().graph_steps - before.graph_steps;
+  trace.changed_kernels = device.info().changed_kernels - before.changed_kernels;
   return trace;
 }
 
@@ -78,7 +79,8 @@ void check_steps(Job& job) {
       job.report.fail(name, "too few graphs: " + std::to_string(with.graph_steps) + " of " +
                                 std::to_string(n_steps) + " steps");
     else
-      job.report.add(name, {{"graph_steps", static_cast<double>(with.graph_steps)}});
+      job.report.add(name, {{"graph_steps", static_cast<double>(with.graph_steps)},
+                            {"changed_kernels", static_cast<double>(with.changed_kernels)}});
   };
   check("steps that go forward", whole, 3, 3);
   check("steps of sequences that come and go", small, 10, 9);  // of one size, see rounded_up

@@ -53,9 +53,10 @@ struct DeviceInfo {
   std::string hardware;  // "AMD EPYC 9B14", "NVIDIA H200"
   std::string ops;       // the table in use
   int threads = 1;
-  size_t memory_bytes = 0;   // physical memory that could be used
-  size_t free_bytes = 0;     // as seen when asked
-  uint64_t graph_steps = 0;  // steps that were started as one graph
+  size_t memory_bytes = 0;       // physical memory that could be used
+  size_t free_bytes = 0;         // as seen when asked
+  uint64_t graph_steps = 0;      // steps that were started as one graph
+  uint64_t changed_kernels = 0;  // of these, whose parameters had to be set first
 };
 
 class Device {

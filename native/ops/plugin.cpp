@@ -85,7 +85,8 @@ class PluginDevice : public Device {
             pool_.size(),
             found.memory_bytes,
             found.free_bytes,
-            found.graph_steps};
+            found.graph_steps,
+            found.changed_kernels};
   }
   const Ops& ops() const override { return ops_; }
   Queue& queue() override { return queue_; }

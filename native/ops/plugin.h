@@ -21,7 +21,8 @@ struct PluginInfo {
   char platform[128];  // what drives it, for people to read
   uint64_t memory_bytes;
   uint64_t free_bytes;
-  uint64_t graph_steps;  // steps started as one graph, since it was opened
+  uint64_t graph_steps;      // steps started as one graph, since it was opened
+  uint64_t changed_kernels;  // of these, whose parameters had to be set first
 };
 
 struct Plugin {

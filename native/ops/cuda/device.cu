@@ -47,6 +47,7 @@ void info(void* device, PluginInfo* info) {
   info->memory_bytes = facts.memory_bytes;
   info->free_bytes = stream_of(device).free_bytes();
   info->graph_steps = stream_of(device).graph_steps();
+  info->changed_kernels = stream_of(device).changed_kernels();
 }
 
 void* alloc(void* device, size_t size_bytes) {

@@ -51,11 +51,11 @@ __device__ __forceinline__ char* chunk_of(char* tile, int token, int chunk) {
 template <int tokens, int threads>
 __device__ __forceinline__ void copy_x(const MatmulParams& params, int tile, bool is_there,
                                        int first_token, int thread, char* to) {
-  const int64_t first = static_cast<int64_t>(tile) * params.n + first_token;
+  const int first = (tile * params.n + first_token) * k_chunks;
   for (int i = thread; is_there && i < tokens * k_chunks; i += threads) {
     const bool present = first_token + i / k_chunks < params.n;
-    const int64_t at = present ? first * k_columns + i * k_chunk_halves : 0;
-    copy_async_16(to + i * 16, params.in.x + at, present);
+    const int64_t at = present ? first + i : 0;
+    copy_async_16(to + i * 16, params.in.x + at * k_chunk_halves, present);
   }
 }
 

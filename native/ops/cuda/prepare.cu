@@ -16,7 +16,7 @@ struct PrepareParams {
   const float* x;
   int64_t x_stride;
   int cols, padded;
-  bool bf16;
+  int64_t bf16;  // yes or no; as wide as its neighbours, for graphs compare all bytes
   uint16_t* out;
   float *unit, *sums;
 };

@@ -49,7 +49,8 @@ class Replay {
     return true;
   }
   void clear() { entries_.clear(); }
-  uint64_t started() const { return now_; }  // steps that went as a graph
+  uint64_t started() const { return now_; }        // steps that went as a graph
+  uint64_t changed() const { return n_changed_; }  // of their kernels, before they started
 
  private:
   struct Entry {
@@ -84,14 +85,17 @@ class Replay {
   }
 
   bool update(Entry& entry, const Launches& launches) {
-    for (size_t i = 0; i < launches.size(); ++i)
-      if (entry.launches.take_params(i, launches) && !entry.graph->set(i, launches)) return false;
+    for (size_t i = 0; i < launches.size(); ++i) {
+      if (!entry.launches.take_params(i, launches)) continue;
+      ++n_changed_;
+      if (!entry.graph->set(i, launches)) return false;
+    }
     return true;
   }
 
   std::vector<Entry> entries_;
   std::vector<uint64_t> seen_;  // hashes of steps without a graph
-  uint64_t now_ = 0;
+  uint64_t now_ = 0, n_changed_ = 0;
   bool is_off_ = false;
 };
 

@@ -325,6 +325,7 @@ void Stream::record(const Launch& launch, const void* params, size_t size_bytes)
 Launches& Stream::recorded() { return state_->recorded; }
 
 uint64_t Stream::graph_steps() const { return state_->replay.started(); }
+uint64_t Stream::changed_kernels() const { return state_->replay.changed(); }
 
 void Stream::start() {
   State& state = *state_;

@@ -44,9 +44,10 @@ class Stream {
   bool has_groups() const;
   enum class Rounding { alike, unlike, unknown };
   void set_groups(Rounding seen);
-  size_t free_bytes() const;       // as seen when asked, less what kernels need of it
-  uint64_t graph_steps() const;    // that were started as one graph
-  void* alloc(size_t size_bytes);  // zeroed, 256-byte aligned; null when refused
+  size_t free_bytes() const;         // as seen when asked, less what kernels need of it
+  uint64_t graph_steps() const;      // that were started as one graph
+  uint64_t changed_kernels() const;  // whose parameters had to be set for that
+  void* alloc(size_t size_bytes);    // zeroed, 256-byte aligned; null when refused
   void release(void* memory);
   // In, out or within the device, after what was recorded; returns when it is done.
   Status copy(void* to, const void* from, size_t size_bytes);
