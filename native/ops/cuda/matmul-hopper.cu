@@ -227,7 +227,7 @@ int all_blocks(const MatmulParams& params) {
 
 // Whether a product of a warpgroup rounds as those of warps, on what needs rounding everywhere:
 // signs, and magnitudes from 2^-7 to 2 as bf16, from 1 to 4 as f16.
-constexpr int k_check_tiles = 8, k_check_groups = 8;
+constexpr int k_check_tiles = 2, k_check_groups = 8;
 constexpr int k_check_threads = k_group_warps * k_warp;
 constexpr size_t k_check_bytes = size_t{k_check_groups} * k_group * k_columns * sizeof(uint16_t);
 
