@@ -212,6 +212,8 @@ async function decodeRate(engine: Engine, prompts: number[][], tokens: number): 
   return rate
 }
 
+const pageTokens = 32
+
 async function measureSpeed({ Engine, Model }: Millrace, scratch: string): Promise<void> {
   const [sequences = 0, context = 0, tokens = 0] = [
     given.sequences,
@@ -234,7 +236,7 @@ async function measureSpeed({ Engine, Model }: Millrace, scratch: string): Promi
     device: 'cuda',
     cacheType: 'f16',
     maxSequences: sequences,
-    cacheTokens: sequences * (context + tokens),
+    cacheTokens: sequences * (context + tokens + 2 * pageTokens), // whole pages of each
   })
   const opened = performance.now()
   const before = context - tokens / 2 // so that it is the context on average
