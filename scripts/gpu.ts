@@ -2,7 +2,7 @@
 // and then in Node, and keeps what it found under bench/results/. Needs nvcc, and `npm run build`
 // before.
 
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { sharedFolder } from '../test/support/shared.js'
 import { projectRoot } from '../test/support/sources.js'
@@ -17,6 +17,8 @@ if (!existsSync(join(build, 'gpu-job'))) {
   console.error(`Expected ${build}/gpu-job: run "npm run build" first`)
   process.exit(1)
 }
+// A library of an earlier build must not be measured as this one.
+rmSync(join(cuda, 'libmillrace-cuda.so'), { force: true })
 const steps = [
   { name: 'library', command: 'npm', args: ['run', 'build:cuda'] },
   { name: 'job', command: 'bench/gpu/run.sh', args: [build, cuda, out] },

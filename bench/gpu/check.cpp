@@ -357,6 +357,13 @@ void check_bits(Job& job) {
           "matmul " + std::string(info_of(type).name) + " n=" + std::to_string(n),
           [&](Arena& arena) { return multiply(arena, {type}, {70}, cols, 0, n); },
           [&](Arena& arena) { return multiply(arena, {type}, {70}, cols, n - 1, 1); });
+  // So many that blocks are the largest there are.
+  const int rows = job.small ? 200 : 1024, most = job.small ? 300 : 4096;
+  for (const DType type : {DType::f16, DType::bf16})
+    check(
+        "matmul " + std::string(info_of(type).name) + " n=" + std::to_string(most),
+        [&](Arena& arena) { return multiply(arena, {type}, {rows}, cols, 0, most); },
+        [&](Arena& arena) { return multiply(arena, {type}, {rows}, cols, most - 1, 1); });
   // Among few rows ranges go to different blocks, among many one block walks them all.
   const int context = job.small ? 150 : 2000;
   for (const DType type : {DType::f32, DType::f16, DType::q8_0})

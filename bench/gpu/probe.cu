@@ -119,6 +119,33 @@ __global__ void __launch_bounds__(k_group)
   }
 }
 
+// Two bulk copies into the same place, the second when all lanes have read the first.
+__global__ void __launch_bounds__(k_warp) bulk_kernel(const __grid_constant__ ProbeParams params) {
+  begin_kernel();
+  if constexpr (k_has_groups) {
+    const int lane = lane_of_thread();
+    char* rows = shared_memory();
+    auto* full = reinterpret_cast<Phase*>(rows + k_rows * 16);
+    Phase* empty = full + 1;
+    if (lane == 0) {
+      open_phase(full, 1);
+      open_phase(empty, k_warp);
+      publish_shared();
+    }
+    __syncwarp();
+    for (int round = 0; round < 2; ++round) {
+      if (lane == 0) {
+        wait_phase(empty, round ^ 1);
+        arrive_and_expect(full, k_rows * 16);
+        copy_bulk(rows, params.in + round * k_rows * 4, k_rows * 16, full);
+      }
+      wait_phase(full, round);
+      std::memcpy(params.out + lane * 8 + round * 4, rows + lane * 16, 16);
+      arrive(empty);
+    }
+  }
+}
+
 // Of one f32 for each lane its f16 and bf16; of a pair of halves the higher as f32, read as f16 and
 // as bf16, and the pair less 1152 and 1.
 __global__ void __launch_bounds__(k_warp)
@@ -282,6 +309,7 @@ int main() {
     const auto by = [&](void (*kernel)(ProbeParams), bool bf16, int steps) {
       return probe.words_of(kernel, group_product(7, bf16, steps == 1), 32, k_group, steps);
     };
+    probe.run("group-bulk", bulk_kernel, counted(2 * k_rows * 4), 8);
     Probe::print("group-bf16", by(multiply_group_kernel<true, true>, true, 1));
     Probe::print("group-f16", by(multiply_group_kernel<false, true>, false, 1));
     // No kernel may mix the two unless they are alike to the last bit.

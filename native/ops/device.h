@@ -56,7 +56,7 @@ struct DeviceInfo {
   size_t memory_bytes = 0;       // physical memory that could be used
   size_t free_bytes = 0;         // as seen when asked
   uint64_t graph_steps = 0;      // steps that were started as one graph
-  uint64_t changed_kernels = 0;  // of these, whose parameters had to be set first
+  uint64_t changed_kernels = 0;  // of theirs, that had to be given new parameters
 };
 
 class Device {

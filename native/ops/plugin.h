@@ -22,7 +22,7 @@ struct PluginInfo {
   uint64_t memory_bytes;
   uint64_t free_bytes;
   uint64_t graph_steps;      // steps started as one graph, since it was opened
-  uint64_t changed_kernels;  // of these, whose parameters had to be set first
+  uint64_t changed_kernels;  // of theirs, that had to be given new parameters
 };
 
 struct Plugin {

@@ -11,11 +11,11 @@
 namespace millrace::cuda {
 namespace {
 
-constexpr int k_consumers = 2;                           // warpgroups
-constexpr int k_group_warps = 4;                         // and bands
-constexpr int k_producer = k_consumers * k_group_warps;  // a warp
-constexpr int k_threads = (k_producer + 1) * k_warp;
-constexpr int k_block_bands = k_consumers * k_group_warps;
+constexpr int k_consumers = 2;    // warpgroups
+constexpr int k_group_warps = 4;  // and bands
+constexpr int k_consumer_warps = k_consumers * k_group_warps;
+constexpr int k_threads = (k_consumer_warps + 1) * k_warp;  // the last warp fills the ring
+constexpr int k_block_bands = k_consumer_warps;
 constexpr int k_band_bytes = k_band * k_columns * 2;  // of a tile
 constexpr int k_steps = k_columns / 16;
 
@@ -181,11 +181,20 @@ __device__ __forceinline__ void consume(const MatmulParams& params) {
     const int lane = lane_of_thread();
     const int row = (place.band + warp_of_thread()) * k_band + lane / 4;
     const int token = place.token + lane % 4 * 2;
+    const float bias[2] = {bias_of(output, row), bias_of(output, row + 8)};
 #pragma unroll
     for (int g = 0; g < groups; ++g)
 #pragma unroll
-      for (int j = 0; j < 4; ++j)
-        write_product(params, output, row + j / 2 * 8, token + g * k_group + j % 2, total.of[g][j]);
+      for (int i = 0; i < 2; ++i) {
+        const int one = token + g * k_group + i;
+        if (one >= params.n) continue;
+        const float unit = params.in.x_unit[one];
+#pragma unroll
+        for (int side = 0; side < 2; ++side)
+          if (row + side * 8 < output.rows)
+            output.out[one * output.out_stride + row + side * 8] =
+                fmaf(total.of[g][side * 2 + i], unit, bias[side]);
+      }
   });
 }
 
@@ -198,12 +207,12 @@ __global__ void __launch_bounds__(k_threads, 1)
       Ring<groups> ring;
       for (int i = 0; i < Shape<groups>::stages; ++i, ring.go_on()) {
         open_phase(ring.full(), 1);
-        open_phase(ring.empty(), k_producer);
+        open_phase(ring.empty(), k_consumer_warps);
       }
       publish_shared();
     }
     __syncthreads();
-    if (warp_of_thread() < k_producer)
+    if (warp_of_thread() < k_consumer_warps)
       consume<bf16, groups>(params);
     else if (lane_of_thread() == 0)
       produce<groups>(params);
@@ -225,23 +234,23 @@ int all_blocks(const MatmulParams& params) {
   return blocks;
 }
 
-// Whether a product of a warpgroup rounds as those of warps, on what needs rounding everywhere:
-// signs, and magnitudes from 2^-7 to 2 as bf16, from 1 to 4 as f16.
-constexpr int k_check_tiles = 2, k_check_groups = 8;
+// Whether products of a warpgroup round as those of warps, for signs and magnitudes from 2^-7 to 2.
+constexpr int k_check_tiles = 2;
 constexpr int k_check_threads = k_group_warps * k_warp;
-constexpr size_t k_check_bytes = size_t{k_check_groups} * k_group * k_columns * sizeof(uint16_t);
 
 struct CheckParams {
   unsigned* alike;  // sums
 };
 
+template <bool bf16>
 __device__ __forceinline__ uint32_t any_pair(uint32_t seed) {
   seed = (seed ^ seed >> 16) * 0x7feb352du;
   seed = (seed ^ seed >> 15) * 0x846ca68bu;
-  return ((seed ^ seed >> 16) & 0x83ff83ffu) | 0x3c003c00u;
+  seed ^= seed >> 16;
+  return bf16 ? (seed & 0x83ff83ffu) | 0x3c003c00u : (seed & 0x9fff9fffu) | 0x20002000u;
 }
 
-template <bool bf16>
+template <bool bf16, int groups>
 __global__ void __launch_bounds__(k_check_threads)
     check_groups_kernel(const __grid_constant__ CheckParams params) {
   if constexpr (k_has_groups) {
@@ -249,22 +258,24 @@ __global__ void __launch_bounds__(k_check_threads)
     const auto thread = static_cast<uint32_t>(threadIdx.x);
     const int lane = lane_of_thread();
     char* x = shared_memory();
-    float by_group[k_check_groups][4] = {}, by_warps[k_check_groups][4] = {};
+    float by_group[groups][4] = {}, by_warps[groups][4] = {};
     for (uint32_t tile = 0; tile < k_check_tiles; ++tile) {
       __syncthreads();
-      for (uint32_t i = thread; i < k_check_bytes / 4; i += k_check_threads)
-        reinterpret_cast<uint32_t*>(x)[i] = any_pair(tile << 16 | i);
+      for (uint32_t i = thread; i < groups * k_group * k_columns / 2; i += k_check_threads)
+        reinterpret_cast<uint32_t*>(x)[i] = any_pair<bf16>(tile << 16 | i);
       publish_shared();
       __syncthreads();
+#pragma unroll 1
       for (int step = 0; step < k_steps; ++step) {
         uint32_t a[4];
         for (uint32_t i = 0; i < 4; ++i)
-          a[i] = any_pair(~(tile << 16 | static_cast<uint32_t>(step) << 12 | thread << 2 | i));
+          a[i] =
+              any_pair<bf16>(~(tile << 16 | static_cast<uint32_t>(step) << 12 | thread << 2 | i));
         begin_products();
         multiply_group<bf16>(by_group, a, x, step, true);
         commit_products();
         wait_products<0>(by_group);
-        for (int g = 0; g < k_check_groups; ++g) {
+        for (int g = 0; g < groups; ++g) {
           uint32_t b[4];
           const int chunk = step / 2 * 4 + lane / 8;
           load_matrices(b, chunk_of(x, g * k_group + lane % 8, chunk));
@@ -272,11 +283,19 @@ __global__ void __launch_bounds__(k_check_threads)
         }
       }
     }
-    for (int g = 0; g < k_check_groups; ++g)
+    for (int g = 0; g < groups; ++g)
       for (int i = 0; i < 4; ++i)
         if (bits_of_float(by_group[g][i]) == bits_of_float(by_warps[g][i]))
           count_visit(params.alike);
   }
+}
+
+// Returns how many sums there are.
+template <bool bf16, int groups>
+unsigned launch_check(Stream& stream, unsigned* alike) {
+  launch(stream, check_groups_kernel<bf16, groups>, {}, k_check_threads,
+         size_t{groups} * k_group * k_columns * sizeof(uint16_t), {alike});
+  return k_check_threads * groups * 4;
 }
 
 }  // namespace
@@ -289,13 +308,14 @@ Status check_groups(Stream& stream) {
     stream.set_groups(Stream::Rounding::unknown);
     return {};
   }
-  launch(stream, check_groups_kernel<true>, {}, k_check_threads, k_check_bytes, {count});
-  launch(stream, check_groups_kernel<false>, {}, k_check_threads, k_check_bytes, {count});
-  Status status = stream.copy(&alike, count, sizeof alike);
+  const unsigned all =
+      launch_check<true, 8>(stream, count) + launch_check<false, 8>(stream, count) +
+      launch_check<true, 16>(stream, count) + launch_check<false, 16>(stream, count);
+  const Status status = stream.copy(&alike, count, sizeof alike);
   stream.release(count);
-  constexpr unsigned k_all = 2 * k_check_threads * k_check_groups * 4;
-  stream.set_groups(alike == k_all ? Stream::Rounding::alike : Stream::Rounding::unlike);
-  return status;
+  TRY(status);
+  stream.set_groups(alike == all ? Stream::Rounding::alike : Stream::Rounding::unlike);
+  return stream.take_error();
 }
 
 void launch_groups(Stream& stream, const MatmulParams& params, bool bf16) {

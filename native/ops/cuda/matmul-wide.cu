@@ -22,6 +22,7 @@ constexpr int k_band_bytes = k_band * k_columns * 2;  // of a tile
 constexpr int k_weight_bytes = k_block_bands * k_band_bytes;
 constexpr int k_stage_bytes = k_weight_bytes + k_block_tokens * k_columns * 2;
 constexpr size_t k_shared_bytes = size_t{k_stages} * k_stage_bytes;
+
 // Starts the copy of a tile; beyond the last, an empty group, so that waits count alike.
 __device__ __forceinline__ void copy_tile(const MatmulParams& params, const Output& output,
                                           const BlockPlace& place, int tile, char* to) {

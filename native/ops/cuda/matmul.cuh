@@ -12,7 +12,7 @@ namespace millrace::cuda {
 constexpr int k_slices = 8;
 constexpr int k_group = 8;  // tokens of one mma
 
-// One of the products of a launch: that of the blocks whose z it is.
+// One of the products of a launch.
 struct Output {
   const char* weight;
   const float* bias;
@@ -68,11 +68,15 @@ __device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4], 
     multiply_f16(c, a, b0, b1);
 }
 
+__device__ __forceinline__ float bias_of(const Output& output, int row) {
+  return output.bias && row < output.rows ? output.bias[row] : 0.0f;
+}
+
 __device__ __forceinline__ void write_product(const MatmulParams& params, const Output& output,
                                               int row, int token, float sum) {
   if (row >= output.rows || token >= params.n) return;
   output.out[token * output.out_stride + row] =
-      fmaf(sum, params.in.x_unit[token], output.bias ? output.bias[row] : 0.0f);
+      fmaf(sum, params.in.x_unit[token], bias_of(output, row));
 }
 
 // What a block of many tokens makes, and the first of it.

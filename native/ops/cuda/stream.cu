@@ -275,6 +275,7 @@ DeviceFacts Stream::facts() const {
   facts.platform = "cuda " + std::to_string(CUDART_VERSION / 1000) + "." +
                    std::to_string(CUDART_VERSION % 1000 / 10) + ", compute capability " +
                    std::to_string(properties.major) + "." + std::to_string(properties.minor);
+  if (state_->has_groups) facts.platform += ", warpgroups";
   facts.memory_bytes = properties.totalGlobalMem;
   return facts;
 }
@@ -401,7 +402,9 @@ Status Stream::finish() {
     state.staging.front().close();
     state.staging.erase(state.staging.begin());
   }
-  return std::exchange(state.error, Status());
+  return take_error();
 }
+
+Status Stream::take_error() { return std::exchange(state_->error, Status()); }
 
 }  // namespace millrace::cuda

@@ -77,7 +77,8 @@ class Stream {
   unsigned* counters(size_t count);
 
   void fail(Status status);  // keeps the first one
-  Status finish();           // waits; the first error since the last call
+  Status take_error();       // the first one since the last call; does not wait
+  Status finish();           // waits; as take_error()
 
   struct State;
   State& state() { return *state_; }

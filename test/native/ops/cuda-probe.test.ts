@@ -59,6 +59,15 @@ describe.skipIf(!built)('the runner', () => {
     expect(believed.get('copies')).toEqual(expected)
   })
 
+  it('copies in bulk what was there, twice', () => {
+    const words = (first: number) => [0, 2, 4, 6].map((i) => pair(first + i, first + i + 1))
+    const expected = Array.from({ length: 32 }, (_, lane) => [
+      ...words(lane * 8),
+      ...words(256 + lane * 8),
+    ])
+    expect(believed.get('group-bulk')).toEqual(expected)
+  })
+
   // A device that a later session had, each with a file of its own.
   it.skipIf(records.length === 0).each(records)('does what the device of %s did', (record) => {
     const seen = linesOf(readFileSync(join(results, record, 'probe.txt'), 'utf8'))

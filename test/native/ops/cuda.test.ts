@@ -23,7 +23,7 @@ interface Site {
 
 const native = probe<{
   cudaSchedule(seed: number, osThreads: number): void
-  cudaGroups(wanted: boolean): void
+  cudaGroups(how: 0 | 1 | 2): void
   cudaKernels(): number
   cudaSites(collect: boolean): Site[]
   cudaSkip(site?: Site): void
@@ -40,7 +40,7 @@ afterEach(() => {
   native.cudaSchedule(1, 1)
   native.cudaSkip()
   native.cudaSites(false)
-  native.cudaGroups(true)
+  native.cudaGroups(1)
 })
 
 describe.skipIf(!built)('the runner of kernels', () => {
@@ -61,13 +61,17 @@ describe.skipIf(!built)('the runner of kernels', () => {
     ],
     ['a copy to an odd address', /^an address off 16 bytes at cuda\.cpp:\d+$/],
     [
-      'an arrival before the barrier was opened',
-      /^an arrival before the barrier was opened at cuda\.cpp:\d+$/,
+      'an arrival at a barrier that was not opened',
+      /^a barrier that was not opened at cuda\.cpp:\d+$/,
     ],
     [
       'an arrival more than the barrier was opened for',
       /^an arrival more than the barrier was opened for at cuda\.cpp:\d+$/,
     ],
+    ['a barrier beyond shared memory', /^a barrier beyond shared memory at cuda\.cpp:\d+$/],
+    ['a bulk copy beyond shared memory', /^a bulk copy beyond shared memory at cuda\.cpp:\d+$/],
+    ['shared memory that was written beyond its end', /^shared memory was written beyond its end$/],
+    ['lanes that multiply by different tiles', /^the lanes of a warp multiply by different tiles$/],
     ['a wait for a phase that never ends', /^deadlock: 1 threads wait at cuda\.cpp:\d+$/],
   ])('finds: %s', (kernel, message) => {
     for (const one of found(kernel)) expect(one).toMatch(message)
@@ -214,15 +218,29 @@ describe.skipIf(!built).each(types)('matmul of $name on CUDA', ({ name, block })
   })
 })
 
-/** As on a device that has no products of warpgroups. */
-function withoutGroups<T>(run: () => T): T {
-  native.cudaGroups(false)
+/** As on a device that has no products of warpgroups, or whose round otherwise than those of warps. */
+function withoutGroups<T>(run: () => T, how: 0 | 2 = 0): T {
+  native.cudaGroups(how)
   try {
     return run()
   } finally {
-    native.cudaGroups(true)
+    native.cudaGroups(1)
   }
 }
+
+test.skipIf(!built)('warpgroups are left alone where they round otherwise than warps', () => {
+  const run = () => multiply(normals(1, 130 * 64), 130, product('F16', 20, 64))
+  const filesOf = (out: () => Float32Array): [Float32Array, string[]] => {
+    native.cudaSites(true)
+    const values = out()
+    return [values, native.cudaSites(false).map(({ file, kind }) => `${kind} ${file}`)]
+  }
+  const [by, sites] = filesOf(run)
+  const [without, wide] = filesOf(() => withoutGroups(run, 2))
+  expect(sameBits(by, without)).toBe(true)
+  expect(sites.filter((name) => name.includes('matmul-wide'))).toEqual([])
+  expect(wide.filter((name) => name.includes('matmul-wide'))).not.toEqual([])
+})
 
 // 11 tiles: slices of one and of two. Of warpgroups a few rows go in blocks of 64 tokens.
 const manyTokens = ['F16', 'BF16'].flatMap((type) =>
@@ -258,7 +276,7 @@ test.skipIf(!built)('products of one input that blocks of many tokens take share
   })
   const apart = products.flatMap((p) => [...multiply(x, n, p)])
   expect(sameBits(together.out, Float32Array.of(...apart))).toBe(true)
-  expect(together.kernels).toBe(4) // two that check how warpgroups round, the input, the products
+  expect(together.kernels).toBe(6) // four that check how warpgroups round, the input, the products
 })
 
 test.skipIf(!built).each([

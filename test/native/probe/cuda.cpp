@@ -27,9 +27,10 @@ Napi::Value set_schedule(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// cudaGroups(wanted): whether streams opened from now on may multiply by warpgroups.
+// cudaGroups(how): 1, streams opened from now on may multiply by warpgroups; 0, they may not; 2, it
+// is as if they rounded otherwise than warps.
 Napi::Value groups(const Napi::CallbackInfo& info) {
-  ::setenv("MILLRACE_CUDA_GROUPS", info[0].ToBoolean() ? "1" : "0", 1);
+  ::setenv("MILLRACE_CUDA_GROUPS", info[0].ToString().Utf8Value().c_str(), 1);
   return info.Env().Undefined();
 }
 
@@ -97,7 +98,7 @@ const std::map<std::string, void (*)()> k_wrong_kernels = {
        alignas(16) static const char from[32] = {};
        copy_async_16(shared_memory() + 8, from, true);
      }},
-    {"an arrival before the barrier was opened",
+    {"an arrival at a barrier that was not opened",
      [] { arrive(reinterpret_cast<Phase*>(shared_memory())); }},
     {"an arrival more than the barrier was opened for",
      [] {
@@ -106,6 +107,23 @@ const std::map<std::string, void (*)()> k_wrong_kernels = {
        open_phase(phase, 1);
        arrive_and_expect(phase, 16);
        arrive(phase);
+     }},
+    {"a barrier beyond shared memory",
+     [] { open_phase(reinterpret_cast<Phase*>(shared_memory() + 256), 1); }},
+    {"a bulk copy beyond shared memory",
+     [] {
+       alignas(16) static const char from[32] = {};
+       auto* phase = reinterpret_cast<Phase*>(shared_memory());
+       if (threadIdx.x > 0) return;
+       open_phase(phase, 1);
+       copy_bulk(shared_memory() + 240, from, 32, phase);
+     }},
+    {"shared memory that was written beyond its end", [] { shared_memory()[256] = 0; }},
+    {"lanes that multiply by different tiles",
+     [] {
+       float c[8][4];
+       const uint32_t a[4] = {};
+       multiply_group<true>(c, a, shared_memory(), static_cast<int>(threadIdx.x) % 2, false);
      }},
     {"a wait for a phase that never ends",
      [] {

@@ -11,7 +11,9 @@ constexpr bool k_has_groups = true;
 
 using Phase = simt::Phase;
 
-inline void open_phase(Phase* phase, int arrivals) { simt::open_phase(phase, arrivals); }
+inline void open_phase(Phase* phase, int arrivals, const Where& where = Where::here()) {
+  simt::open_phase(phase, arrivals, where);
+}
 inline void publish_shared() {}
 inline void arrive(Phase* phase, const Where& where = Where::here()) {
   simt::arrive(phase, 0, where);
@@ -44,7 +46,11 @@ void multiply_group(float (&c)[groups][4], const uint32_t (&a)[4], const char* x
   if (reinterpret_cast<uintptr_t>(x) % 1024) simt::fault(where, "an operand off 1024 bytes");
   const auto start = [](void* const lanes[]) {
     std::array<Args, simt::k_lanes> all;
-    for (size_t i = 0; i < all.size(); ++i) all[i] = *static_cast<const Args*>(lanes[i]);
+    for (size_t i = 0; i < all.size(); ++i) {
+      all[i] = *static_cast<const Args*>(lanes[i]);
+      if (all[i].x != all[0].x || all[i].step != all[0].step || all[i].adds != all[0].adds)
+        return simt::set_fault("the lanes of a warp multiply by different tiles");
+    }
     simt::start_product([all] {
       constexpr auto as_f32 = bf16 ? bf16_to_f32 : f16_to_f32;
       float rows[16][16];

@@ -55,7 +55,8 @@ class Block {
         body_(body),
         schedule_(schedule),
         end_earlier_(end_earlier),
-        shared_(shared_bytes + k_alignment),
+        shared_bytes_(shared_bytes),
+        shared_(shared_bytes + k_guard + k_alignment),
         threads_(size.x * size.y * size.z) {
     auto address = reinterpret_cast<uintptr_t>(shared_.data());
     shared_start_ = shared_.data() + (k_alignment - address % k_alignment) % k_alignment;
@@ -91,6 +92,9 @@ class Block {
     const bool moved = run_warps([this] { return random_() % k_left_out == 0; }) ||
                        run_warps([] { return false; }) || land_one() || pass_earlier();
     if (!moved && fault_.empty() && live_ > 0) fault_ = "deadlock: " + describe_waiting();
+    const char* guard = shared_start_ + shared_bytes_;
+    if (std::any_of(guard, guard + k_guard, [](char byte) { return byte != k_untouched; }))
+      set_fault("shared memory was written beyond its end");
     if (live_ == 0 && !bulk_.empty()) set_fault("a block ends before its copies have come");
     current_block = nullptr;
     return fault_.empty() && live_ > 0;
@@ -121,6 +125,12 @@ class Block {
     return threads_[index / k_lanes * k_lanes].products;
   }
 
+  bool is_shared(const void* memory, size_t size_bytes) const {
+    const auto start = reinterpret_cast<uintptr_t>(shared_start_);
+    const auto at = reinterpret_cast<uintptr_t>(memory);
+    return at >= start && at + size_bytes <= start + shared_bytes_;
+  }
+
   void start_bulk(const BulkCopy& copy) {
     bulk_.push_back(copy);
     if (toss()) land(bulk_.size() - 1);
@@ -143,6 +153,8 @@ class Block {
 
  private:
   static constexpr size_t k_alignment = 1024;  // what TMA's 128-byte swizzle asks for
+  static constexpr size_t k_guard = 64;        // bytes behind what was asked for
+  static constexpr char k_untouched = -1;
 
   static void enter(void* self) {
     auto* block = static_cast<Block*>(self);
@@ -268,6 +280,7 @@ class Block {
   const std::function<void()>& body_;
   const Schedule& schedule_;
   const std::function<void()>& end_earlier_;
+  size_t shared_bytes_;
   std::vector<char> shared_;
   char* shared_start_;
   std::vector<Thread> threads_;
@@ -412,14 +425,25 @@ void wait_products(int groups_left, const Place& where) {
   meet_warp(wait, &groups_left, where);
 }
 
-void open_phase(void* phase, int arrivals) {
+void open_phase(void* phase, int arrivals, const Place& where) {
+  if (!here().is_shared(phase, sizeof(Phase))) fault(where, "a barrier beyond shared memory");
   const auto count = static_cast<uint16_t>(arrivals);
   *static_cast<Phase*>(phase) = {count, count, 0, 0};
 }
 
-void arrive(void* phase, uint32_t bytes_expected, const Place& where) {
+namespace {
+
+Phase& opened(void* phase, const Place& where) {
+  if (!here().is_shared(phase, sizeof(Phase))) fault(where, "a barrier beyond shared memory");
   auto& one = *static_cast<Phase*>(phase);
-  if (one.arrivals == Phase::k_unknown) fault(where, "an arrival before the barrier was opened");
+  if (one.arrivals == Phase::k_unknown) fault(where, "a barrier that was not opened");
+  return one;
+}
+
+}  // namespace
+
+void arrive(void* phase, uint32_t bytes_expected, const Place& where) {
+  Phase& one = opened(phase, where);
   if (one.missing == 0) fault(where, "an arrival more than the barrier was opened for");
   one.bytes += bytes_expected;
   --one.missing;
@@ -430,19 +454,20 @@ void wait_phase(void* phase, int parity, const Place& where) {
   Block& block = here();
   if (block.skips(Site::Kind::wait, where)) return;
   Thread& thread = block.current();
-  thread.phase = static_cast<const Phase*>(phase);
+  thread.phase = &opened(phase, where);
   thread.parity = static_cast<unsigned>(parity);
-  if (thread.phase->arrivals == Phase::k_unknown)
-    fault(where, "a wait before the barrier was opened");
   block.stop_at(State::at_phase, where);
 }
 
 void copy_bulk(void* to, const void* from, uint32_t size_bytes, void* phase, const Place& where) {
   const auto address = reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from);
   if ((address | size_bytes) % 16 != 0) fault(where, "a bulk copy off 16 bytes");
-  here().start_bulk({static_cast<char*>(to), static_cast<const char*>(from), size_bytes,
-                     static_cast<Phase*>(phase)});
+  if (!here().is_shared(to, size_bytes)) fault(where, "a bulk copy beyond shared memory");
+  here().start_bulk(
+      {static_cast<char*>(to), static_cast<const char*>(from), size_bytes, &opened(phase, where)});
 }
+
+void set_fault(const char* what) { here().set_fault(what); }
 
 void fault(const Place& where, const char* what) {
   Block& block = here();

@@ -7,10 +7,11 @@
 //    drawn from the seed; a few blocks are under way at a time and take turns in a drawn order.
 //  - What a kernel does before it waits for the one before it, it does before that one has run.
 //  - An asynchronous copy lands at once, at a later barrier of the block, or only at the wait that
-//    covers it, by the toss of a coin; a product of a warpgroup likewise. A bulk copy lands
-//    whenever its block takes a turn.
+//    covers it, by the toss of a coin. A product of a warpgroup ends at once, at a later one or at
+//    the wait; a bulk copy whenever its block takes a turn.
 //  - Shared memory starts as 0xff (NaN in every float type), and is as large as was asked for.
-// What it cannot see: the memory model (a missing fence), bank conflicts, time.
+// What it cannot see: the memory model (a missing fence), whether the four warps of a warpgroup do
+// the same, bank conflicts, time.
 // Threads: run() may be called by any thread; one Schedule by one thread at a time.
 
 #include <cstdint>
@@ -68,7 +69,7 @@ constexpr unsigned k_max_block_threads = 1024;
 Status run(Index grid, Index block, size_t shared_bytes, const std::function<void()>& body,
            const Schedule& schedule);
 
-// --- what a running kernel asks, through cuda.h and ptx.h ---------------------------------------
+// --- what a running kernel asks, through cuda.h, ptx.h and hopper.h -----------------------------
 
 constexpr int k_lanes = 32;
 
@@ -100,11 +101,13 @@ void start_product(Work work);
 void wait_products(int groups_left, const Place& where);
 
 // mbarriers, in shared memory. A thread that waits for the phase of a parity goes on once it ended.
-void open_phase(void* phase, int arrivals);
+void open_phase(void* phase, int arrivals, const Place& where);
 void arrive(void* phase, uint32_t bytes_expected, const Place& where);
 void wait_phase(void* phase, int parity, const Place& where);
 void copy_bulk(void* to, const void* from, uint32_t size_bytes, void* phase, const Place& where);
 
+// Ends the run with a fault that a meeting found.
+void set_fault(const char* what);
 // Ends the run with a fault of the calling thread.
 [[noreturn]] void fault(const Place& where, const char* what);
 
