@@ -111,7 +111,8 @@ async function checkGolden({ Engine }: Millrace, folder: string, scratch: string
           throw new Error(`expected ${expected.join(' ')} but drew ${found.join(' ')}`)
         compared += clear
       }
-      report(name, { tokens_alike: compared })
+      if (compared > 0) report(name, { tokens_alike: compared })
+      else console.log(`${name}: skipped, every first token is a near tie`)
     } catch (error) {
       const { code, message } = error as { code?: string; message: string }
       // Families and types that the library does not know are no matter of the device.

@@ -1,4 +1,4 @@
-// Matrix products of many tokens with weights of 16 bits, as sm_90a makes them fastest: one warp
+// Matrix products of many tokens with weights of 16 bits, by what sm_90a has for them: one warp
 // fills a ring of tiles in shared memory by bulk copies, two warpgroups multiply, each 64 rows for
 // all tokens of the block. A weight's tiles are A fragments already, and those of x lie as the
 // products want them, so nothing is rearranged and no tensor map is needed. Blocks stay for all
@@ -25,7 +25,7 @@ struct Shape {
   static constexpr BlockShape block = {k_block_bands, groups* k_group};
   static constexpr int weight_bytes = k_block_bands * k_band_bytes;
   static constexpr int stage_bytes = weight_bytes + block.tokens * k_columns * 2;
-  static constexpr int stages = 6 * 1024 * 32 / stage_bytes;
+  static constexpr int stages = 192 * 1024 / stage_bytes;
   static constexpr size_t phase_bytes = 2 * stages * sizeof(Phase);
   static constexpr size_t shared_bytes = size_t{stages} * stage_bytes + phase_bytes;
 };
