@@ -21,6 +21,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { gunzipSync } from 'node:zlib'
 import type { Engine, EngineOptions, GenerateRequest, Model } from '../../lib/index.js'
+import type { GoldenPrompt, Manifest } from '../../test/support/golden.js'
 import { makeModel } from '../make-model.js'
 import type { Mix } from '../model-shapes.js'
 
@@ -53,18 +54,6 @@ function report(name: string, row: Record<string, unknown>): void {
   if (given.out) appendFileSync(given.out, `${JSON.stringify({ name, ...row })}\n`)
 }
 
-interface GoldenModel {
-  name: string
-  arch: string
-  kind?: string
-  model: string
-  golden?: string
-}
-interface GoldenPrompt {
-  ids: number[]
-  greedy: { ids: number[]; margin: number[] }
-}
-
 const bytesOf = (path: string): Buffer => {
   const bytes = readFileSync(path)
   return path.endsWith('.gz') ? gunzipSync(bytes) : bytes
@@ -82,10 +71,7 @@ const noiseOf = (name: string): number =>
 
 /** Continuations of every model that the library can open, up to the first near tie. */
 async function checkGolden({ Engine }: Millrace, folder: string, scratch: string): Promise<void> {
-  const manifest = JSON.parse(bytesOf(join(folder, 'golden/MANIFEST.json')).toString()) as {
-    models: GoldenModel[]
-    quant: GoldenModel[]
-  }
+  const manifest = JSON.parse(bytesOf(join(folder, 'golden/MANIFEST.json')).toString()) as Manifest
   const plain = manifest.models.filter(({ kind }) => kind === 'logits')
   for (const model of [...plain, ...manifest.quant]) {
     const name = `node golden ${model.name}`
@@ -218,11 +204,11 @@ async function decodeRate(engine: Engine, prompts: number[][], tokens: number): 
 const pageTokens = 32
 
 async function measureSpeed({ Engine, Model }: Millrace, scratch: string): Promise<void> {
-  const [sequences = 0, context = 0, tokens = 0] = [
-    given.sequences,
-    given.context,
-    given.tokens,
-  ].map(Number)
+  const [sequences, context, tokens] = (['sequences', 'context', 'tokens'] as const).map((name) => {
+    const value = Number(given[name])
+    if (Number.isInteger(value) && value > 0) return value
+    throw new Error(`Expected --${name} to be a positive integer but received "${given[name]}"`)
+  }) as [number, number, number]
   const what = `decode ${given.shape} ${given.type} ${sequences} @ ${context}`
   const path = join(scratch, 'model.gguf')
   const start = performance.now()
@@ -264,6 +250,8 @@ async function measureSpeed({ Engine, Model }: Millrace, scratch: string): Promi
   })
 }
 
+const parts = ['laws', 'golden', 'speed']
+
 /** One that fails takes nothing else with it. */
 async function part(name: string, body: () => Promise<void>): Promise<void> {
   if (given.only !== undefined && given.only !== name) return
@@ -275,6 +263,10 @@ async function part(name: string, body: () => Promise<void>): Promise<void> {
 }
 
 async function main(): Promise<void> {
+  if (given.only !== undefined && !parts.includes(given.only))
+    throw new Error(`Expected --only ${parts.join(', ')} but received "${given.only}"`)
+  if (given.only === 'golden' && given.golden === undefined)
+    throw new Error('Expected --golden <folder of the reference data> beside --only golden')
   if (given.library) process.env.MILLRACE_CUDA_LIBRARY = resolve(given.library)
   const entry = pathToFileURL(join(given.root, 'dist/index.js')).href
   const millrace: Millrace = await import(entry)

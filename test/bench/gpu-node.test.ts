@@ -27,10 +27,15 @@ describe.skipIf(!existsSync(library))('the GPU job in Node', () => {
     const env = { ...process.env, MILLRACE_OPS: undefined }
     const all = [...program, '--library', library, '--out', out, ...args]
     const ended = run(process.execPath, all, { cwd: projectRoot, env })
-    const { stdout } = await ended.catch((error: { stdout: string }) => error)
+    const { stdout, code } = await ended.then(
+      ({ stdout }) => ({ stdout, code: 0 }),
+      (error: { stdout: string; code: number }) => error,
+    )
     const lines = readFileSync(out, 'utf8').trim().split('\n')
     const rows = lines.map((line) => JSON.parse(line) as Row)
-    expect(stdout).toContain(`${rows.filter(({ failed }) => failed).length} failed\n`)
+    const failures = rows.filter(({ failed }) => failed).length
+    expect(stdout).toContain(`${failures} failed\n`)
+    expect(code).toBe(failures > 0 ? 1 : 0)
     return rows
   }
   const fresh = (): string => join(mkdtempSync(join(tmpdir(), 'millrace-node-')), 'rows.jsonl')
@@ -57,6 +62,17 @@ describe.skipIf(!existsSync(library))('the GPU job in Node', () => {
     expect(row?.tokens_s).toBeGreaterThan(0)
     expect(row?.share).toBeCloseTo((row?.tokens_s ?? 0) / 100)
   }, 120_000)
+
+  it.each([
+    ['all', /Expected --only laws, golden, speed but received "all"/],
+    ['golden', /Expected --golden <folder of the reference data> beside --only golden/],
+  ])('refuses --only %s by name', async (only, message) => {
+    const program = ['--import', 'tsx', 'bench/gpu/node.ts', '--only', only]
+    await expect(run(process.execPath, program, { cwd: projectRoot })).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(message),
+    })
+  })
 
   it('says what failed and ends with status 1', async () => {
     const rows = await rowsOf(fresh(), '--only', 'laws', '--model', '/nowhere.gguf')
