@@ -272,7 +272,7 @@ describe('a deadline', () => {
 
   test('passes too while the prompt, or one before it, is being tokenized', () => {
     const engine = open()
-    expect(engine.submit(1, { prompt: 'eta'.repeat(4_000_000) })).toBe('')
+    expect(engine.submit(1, { prompt: 'eta'.repeat(400_000) })).toBe('')
     expect(engine.submit(2, { prompt: 'eta', deadlineMs: 5 })).toBe('')
     expect(engine.wait(2, 60_000)).toBe(true)
     const [first, second] = engine.events()
