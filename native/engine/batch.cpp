@@ -31,4 +31,21 @@ void Batch::add(Sequence& sequence, int n_rows) {
   }
 }
 
+void Batch::add_ahead(Sequence& sequence, int output) {
+  const int position = sequence.n_tokens();
+  spans.push_back({n(), 1, position, sequence.table.pages.data()});
+  sequences.push_back(&sequence);
+  output_rows.push_back(n());
+  outputs.push_back({&sequence, position});
+  tokens.push_back(~output);
+  positions.push_back(position);
+}
+
+void Batch::forget(const Sequence& sequence) {
+  for (Sequence*& one : sequences)
+    if (one == &sequence) one = nullptr;
+  for (BatchOutput& output : outputs)
+    if (output.sequence == &sequence) output.sequence = nullptr;
+}
+
 }  // namespace millrace

@@ -362,15 +362,24 @@ Status Loop::prepare(Sequence& sequence) {
   return {};
 }
 
+// Waits for the step that runs, or one that is started now. Where it can be told which follows,
+// that one is started before, so that the device goes on while the host is at what was drawn.
 Status Loop::step(EventBatch& events) {
-  const Batch& batch = scheduler_->schedule(now_ms(), events);
-  if (batch.empty()) {
-    CHECK(scheduler_->idle());
-    return {};
+  if (!scheduler_->has_scheduled()) {
+    const Batch& batch = scheduler_->schedule(now_ms(), events);
+    if (batch.empty()) {
+      CHECK(scheduler_->idle());
+      return {};
+    }
+    const bool is_prefill = batch.tokens.size() > batch.spans.size();
+    if (is_prefill && !events.empty()) deliver(events);
+    TRY(runner_->start(batch));
   }
-  const bool is_prefill = batch.tokens.size() > batch.spans.size();
-  if (is_prefill && !events.empty()) deliver(events);
-  TRY(runner_->run(batch, draws_));
+  if (runner_->runs_ahead()) {
+    const Batch* next = scheduler_->schedule_ahead(now_ms());
+    if (next) TRY(runner_->start(*next));
+  }
+  TRY(runner_->collect(draws_));
   scheduler_->commit(draws_, now_ms(), events);
   return {};
 }

@@ -105,7 +105,12 @@ Status Runner::try_step(const Model& model) {
   return {};
 }
 
-Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
+// A step may be on its way, in memory that goes now.
+Runner::~Runner() {
+  if (device_) (void)device_->finish();
+}
+
+Status Runner::start(const Batch& batch) {
   const int n_outputs = static_cast<int>(batch.outputs.size());
   const StepInput step{batch.tokens.data(),
                        batch.positions.data(),
@@ -113,7 +118,9 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
                        batch.spans.data(),
                        static_cast<int>(batch.spans.size()),
                        batch.output_rows.data(),
-                       n_outputs};
+                       n_outputs,
+                       sampler_->drawn(),
+                       n_drawn_};
   const KvCacheView view{cache_size_.shape, cache_.data(), cache_size_.page_bytes};
   const auto page = [&](PageId id) {
     return static_cast<char*>(view.data) + static_cast<size_t>(id) * view.page_bytes;
@@ -125,7 +132,13 @@ Status Runner::run(const Batch& batch, std::vector<Draw>& draws) {
   TRY(forward(model_->config(), *weights_, *device_, view, step, *workspace_));
   wanted_.clear();
   for (const BatchOutput& output : batch.outputs) wanted_.push_back(wanted_of(output));
-  TRY(sampler_->draw(*device_, workspace_->logits, wanted_, draws));
+  sampler_->ask(*device_, workspace_->logits, wanted_);
+  n_drawn_ = n_outputs;
+  return {};
+}
+
+Status Runner::collect(std::vector<Draw>& draws) {
+  TRY(sampler_->read(*device_, draws));
   if (!device_->shares_host_memory()) return {};
   return model_->check_file();  // the step may have read what is no longer there
 }

@@ -31,9 +31,15 @@ class Runner {
   static Result<std::unique_ptr<Runner>> open(std::shared_ptr<const Model> model,
                                               const RunnerOptions& options);
 
-  // draws[i] becomes what was found about batch.outputs[i]. An error is the device's: it cannot go
-  // on.
-  Status run(const Batch& batch, std::vector<Draw>& draws);
+  ~Runner();
+
+  // Starts a step, of which nothing has to stay. Where the device runs_ahead(), one more may be
+  // started before the first is collected.
+  Status start(const Batch& batch);
+  // Waits for the first step started: draws[i] becomes what was found about its batch.outputs[i].
+  // An error is the device's: it cannot go on.
+  Status collect(std::vector<Draw>& draws);
+  bool runs_ahead() const { return device_->runs_ahead(); }
 
   DeviceInfo device_info() const { return device_->info(); }
   const std::string& why_no_gpu() const { return why_no_gpu_; }  // where "auto" took the CPU
@@ -58,6 +64,7 @@ class Runner {
   std::unique_ptr<Sampler> sampler_;
   std::string why_no_gpu_;
   std::vector<Wanted> wanted_;  // per output of the step
+  int n_drawn_ = 0;             // outputs of the last step
 };
 
 }  // namespace millrace

@@ -102,18 +102,13 @@ Result<std::unique_ptr<Sampler>> Sampler::create(Device& device, int max_rows, i
     return error(ErrorCode::unsupported,
                  "Expected a vocabulary of at most %d tokens but found one of %d", k_most_width,
                  vocab_size);
-  const auto n = static_cast<size_t>(max_rows);
   auto sampler = std::make_unique<Sampler>();
   sampler->max_rows_ = max_rows;
   sampler->vocab_size_ = vocab_size;
-  auto sampled = device.alloc(n * sizeof(SampleResult), "the tokens of a step");
-  TRY(sampled);
-  auto best = device.alloc(n * k_most_top * sizeof(TopValue), "the best logits of a step");
-  TRY(best);
-  sampler->sampled_ = *sampled;
-  sampler->best_ = *best;
-  sampler->host_sampled_.resize(n);
-  sampler->host_best_.resize(n * k_most_top);
+  auto found = device.alloc(size_bytes(max_rows), "the tokens of a step");
+  TRY(found);
+  sampler->found_ = *found;
+  sampler->came_.resize(size_bytes(max_rows));
   return sampler;
 }
 
@@ -121,38 +116,43 @@ size_t Sampler::size_bytes(int max_rows) {
   return static_cast<size_t>(max_rows) * (sizeof(SampleResult) + k_most_top * sizeof(TopValue));
 }
 
-Status Sampler::draw(Device& device, float* logits, const std::vector<Wanted>& rows,
-                     std::vector<Draw>& draws) {
-  const int n = static_cast<int>(rows.size());
-  draws.resize(rows.size());
-  if (n == 0) return device.finish();
-  asked_.clear();
+void Sampler::ask(Device& device, float* logits, const std::vector<Wanted>& rows) {
+  Asked& asked = asked_.emplace_back();
+  asked.logits = logits;
+  queries_.clear();
   changes_.clear();
-  int k = 0;
   for (const Wanted& wanted : rows) {
-    asked_.push_back(row_of(wanted, changes_));
-    if (wanted.n_top <= k_most_top) k = std::max(k, wanted.n_top);
+    const SampleQuery& query = queries_.emplace_back(row_of(wanted, changes_));
+    const bool has_target = wanted.is_score && wanted.target >= 0;
+    asked.rows.push_back({wanted.n_top, wanted.is_score, has_target, query.wants_sum != 0});
+    if (wanted.n_top <= k_most_top) asked.k = std::max(asked.k, wanted.n_top);
   }
   SampleQuery nothing;  // the likeliest of a row that nobody asked for
   nothing.inverse_temperature = 0;
-  const int n_filled = std::min(device.rows_for(n), max_rows_);
-  asked_.resize(static_cast<size_t>(n_filled), nothing);
+  asked.n_filled = std::min(device.rows_for(static_cast<int>(rows.size())), max_rows_);
+  const auto n_filled = static_cast<size_t>(asked.n_filled);
+  queries_.resize(n_filled, nothing);
+  auto* sampled = static_cast<SampleResult*>(found_.data());
+  auto* best = reinterpret_cast<TopValue*>(sampled + n_filled);
   const Ops& ops = device.ops();
-  auto* best = static_cast<TopValue*>(best_.data());
-  auto* sampled = static_cast<SampleResult*>(sampled_.data());
-  if (k > 0) ops.top_k(device.queue(), {logits, n_filled, vocab_size_, k, best});  // before changes
-  ops.sample(device.queue(), {logits, asked_.data(), changes_.data(),
-                              static_cast<int>(changes_.size()), n_filled, vocab_size_, sampled});
-  Status copied = device.copy(host_sampled_.data(), sampled, rows.size() * sizeof(SampleResult));
-  if (copied.ok() && k > 0)
-    copied = device.copy(host_best_.data(), best,
-                         rows.size() * static_cast<size_t>(k) * sizeof(TopValue));
-  TRY(device.finish());  // what went wrong first
-  TRY(copied);
-  for (size_t i = 0; i < rows.size(); ++i) {
+  if (asked.k > 0)  // before changes
+    ops.top_k(device.queue(), {logits, asked.n_filled, vocab_size_, asked.k, best});
+  if (n_filled > 0)
+    ops.sample(device.queue(),
+               {logits, queries_.data(), changes_.data(), static_cast<int>(changes_.size()),
+                asked.n_filled, vocab_size_, sampled});
+  device.end_step(found_.data(), asked.size_bytes());
+}
+
+Status Sampler::read(Device& device, std::vector<Draw>& draws) {
+  TRY(device.collect(came_.data()));
+  const Asked asked = std::move(asked_.front());
+  asked_.pop_front();
+  draws.resize(asked.rows.size());
+  for (size_t i = 0; i < draws.size(); ++i) {
     draws[i] = {};
     try {
-      TRY(read(device, logits, rows[i], i, k, draws[i]));
+      TRY(read_row(device, asked, i, draws[i]));
     } catch (const std::bad_alloc&) {
       draws[i].status = Status(ErrorCode::out_of_memory, "no memory for the step's sampling");
     }
@@ -160,24 +160,31 @@ Status Sampler::draw(Device& device, float* logits, const std::vector<Wanted>& r
   return {};
 }
 
-// What came over about a row, of which top_k listed k.
-Status Sampler::read(Device& device, const float* logits, const Wanted& wanted, size_t row, int k,
-                     Draw& draw) {
-  const SampleResult& found = host_sampled_[row];
+Status Sampler::draw(Device& device, float* logits, const std::vector<Wanted>& rows,
+                     std::vector<Draw>& draws) {
+  ask(device, logits, rows);
+  return read(device, draws);
+}
+
+Status Sampler::read_row(Device& device, const Asked& asked, size_t row, Draw& draw) {
+  const auto* sampled = reinterpret_cast<const SampleResult*>(came_.data());
+  const SampleResult& found = sampled[row];
+  const AskedRow& wanted = asked.rows[row];
   draw.token = wanted.is_score ? -1 : found.token;
   if (!std::isfinite(found.highest) || found.token < 0) {
     draw.status = not_finite();
     return {};
   }
-  if (!asked_[row].wants_sum) return {};
+  if (!wanted.wants_sum) return {};
   const double normalizer = log_sum(found);
-  if (!wanted.is_score || wanted.target >= 0)
+  if (!wanted.is_score || wanted.has_target)
     draw.chosen = {found.token, logprob_of(found.value, normalizer)};
   draw.top.reserve(static_cast<size_t>(std::min(wanted.n_top, vocab_size_)));
   if (wanted.n_top > k_most_top)
-    return copy_top(device, logits + row * static_cast<size_t>(vocab_size_), wanted.n_top,
+    return copy_top(device, asked.logits + row * static_cast<size_t>(vocab_size_), wanted.n_top,
                     normalizer, draw);
-  const TopValue* ranked = host_best_.data() + row * static_cast<size_t>(k);
+  const auto* best = reinterpret_cast<const TopValue*>(sampled + asked.n_filled);
+  const TopValue* ranked = best + row * static_cast<size_t>(asked.k);
   for (int j = 0; j < wanted.n_top && ranked[j].index >= 0; ++j)
     draw.top.push_back({ranked[j].index, logprob_of(ranked[j].value, normalizer)});
   return {};
@@ -189,7 +196,6 @@ Status Sampler::copy_top(Device& device, const float* row, int n_top, double nor
   const auto width = static_cast<size_t>(vocab_size_);
   row_.resize(width);
   TRY(device.copy(row_.data(), row, width * sizeof(float)));
-  TRY(device.finish());
   keys_.resize(width);
   for (int i = 0; i < vocab_size_; ++i)
     keys_[static_cast<size_t>(i)] = rank_key(row_[static_cast<size_t>(i)], i);

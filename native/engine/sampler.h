@@ -5,6 +5,7 @@
 // Threads: one at a time. Where memory is refused for what a row tells, that row's draw says so.
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -55,25 +56,47 @@ class Sampler {
  public:
   static Result<std::unique_ptr<Sampler>> create(Device& device, int max_rows, int vocab_size);
 
-  // draws[i] becomes what was found about row i of logits [max_rows, vocab_size], which are spoilt.
-  // Waits for the device; an error is its own.
+  // Asks for draws from the rows of logits [max_rows, vocab_size], which are spoilt, and ends the
+  // device's step.
+  void ask(Device& device, float* logits, const std::vector<Wanted>& rows);
+  // draws[i] becomes what was found about row i of the first step that was asked about and not read
+  // yet. Waits for the device; an error is its own. Logits are still those where a row wants more
+  // than k_most_top of them, so no other step may be on its way then.
+  Status read(Device& device, std::vector<Draw>& draws);
+  // Both.
   Status draw(Device& device, float* logits, const std::vector<Wanted>& rows,
               std::vector<Draw>& draws);
 
+  // What was asked for last, in device memory [max_rows]: for EmbedArgs::drawn.
+  const SampleResult* drawn() const { return static_cast<const SampleResult*>(found_.data()); }
   static size_t size_bytes(int max_rows);  // on the device
 
  private:
-  Status read(Device& device, const float* logits, const Wanted& wanted, size_t row, int k,
-              Draw& draw);
+  struct AskedRow {
+    int n_top;
+    bool is_score, has_target, wants_sum;
+  };
+  // A step that was asked about. What comes over is a SampleResult for each of n_filled rows, then
+  // k TopValues for each.
+  struct Asked {
+    std::vector<AskedRow> rows;
+    const float* logits = nullptr;
+    int n_filled = 0;
+    int k = 0;
+    size_t size_bytes() const {
+      const size_t row_bytes = sizeof(SampleResult) + static_cast<size_t>(k) * sizeof(TopValue);
+      return static_cast<size_t>(n_filled) * row_bytes;
+    }
+  };
+  Status read_row(Device& device, const Asked& asked, size_t row, Draw& draw);
   Status copy_top(Device& device, const float* row, int n_top, double normalizer, Draw& draw);
 
   int max_rows_ = 0;
   int vocab_size_ = 0;
-  Buffer sampled_;  // [max_rows] SampleResult
-  Buffer best_;     // [max_rows, k_most_top] TopValue
-  std::vector<SampleResult> host_sampled_;
-  std::vector<TopValue> host_best_;
-  std::vector<SampleQuery> asked_;
+  Buffer found_;
+  std::vector<char> came_;
+  std::deque<Asked> asked_;
+  std::vector<SampleQuery> queries_;
   std::vector<LogitChange> changes_;
   std::vector<float> row_;  // one row, for longer lists than top_k gives
   std::vector<uint64_t> keys_;

@@ -17,6 +17,16 @@ constexpr int k_look_ahead = 32;
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
+bool is_late(const Sequence& sequence, double now_ms) {
+  const int64_t deadline = sequence.request.deadline_ms;
+  return deadline > 0 && now_ms - sequence.submitted_ms > static_cast<double>(deadline);
+}
+
+// Whether its last step runs, whatever that draws.
+bool is_ending(const Sequence& sequence) {
+  return sequence.is_aborted || sequence.n_output() + 1 >= sequence.max_output;
+}
+
 bool wants_prefill(const Sequence& sequence) {
   return sequence.stage == Sequence::Stage::running && !sequence.is_scheduled;
 }
@@ -42,6 +52,7 @@ void Scheduler::add(std::unique_ptr<Sequence> added, double now_ms, EventBatch& 
     deliver_error(sequence.id, status, events);
     return;
   }
+  may_admit_more_ = true;
   counts_.prompt_tokens += sequence.n_prompt;
   sequence.arrival = ++arrivals_;
   if (sequence.is_score()) {
@@ -73,6 +84,7 @@ void Scheduler::read(int64_t id) {
 void Scheduler::fail_all(const Status& status, EventBatch& events) {
   while (!sequences_.empty()) fail(*sequences_.begin()->second, status, events);
   batch_.clear();
+  ahead_.clear();
 }
 
 Status deadline_error(int64_t deadline_ms, double age_ms) {
@@ -84,11 +96,8 @@ Status deadline_error(int64_t deadline_ms, double age_ms) {
 void Scheduler::expire(double now_ms, EventBatch& events) {
   if (n_deadlines_ == 0) return;
   std::vector<Sequence*> late;
-  for (const auto& [id, sequence] : sequences_) {
-    const int64_t deadline = sequence->request.deadline_ms;
-    const double age = now_ms - sequence->submitted_ms;
-    if (deadline > 0 && age > static_cast<double>(deadline)) late.push_back(sequence.get());
-  }
+  for (const auto& [id, sequence] : sequences_)
+    if (is_late(*sequence, now_ms)) late.push_back(sequence.get());
   for (Sequence* sequence : late) {
     fail(*sequence, deadline_error(sequence->request.deadline_ms, now_ms - sequence->submitted_ms),
          events);
@@ -104,9 +113,38 @@ const Batch& Scheduler::schedule(double now_ms, EventBatch& events) {
   schedule_decodes(budget);
   n_decodes_ = batch_.n();
   if (!batch_.empty()) budget.rows = std::min(budget.rows, rows_beside_decodes());
+  may_admit_more_ = false;
   schedule_prefills(now_ms, budget);
   if (!batch_.empty()) ++counts_.steps;
   return batch_;
+}
+
+// Whether schedule(), if it were asked now, would have everybody who runs decode and nobody else.
+bool Scheduler::may_go_ahead(double now_ms) const {
+  if (batch_.empty() || n_decodes_ < batch_.n() || !ahead_.empty()) return false;
+  if (may_admit_more_ && waiting_.size() > 0) return false;
+  const auto has_rows = [](const Sequence* sequence) { return sequence->is_scheduled; };
+  if (!std::all_of(running_.begin(), running_.end(), has_rows)) return false;
+  if (n_deadlines_ == 0) return true;
+  return std::none_of(sequences_.begin(), sequences_.end(),
+                      [now_ms](const auto& entry) { return is_late(*entry.second, now_ms); });
+}
+
+const Batch* Scheduler::schedule_ahead(double now_ms) {
+  if (!may_go_ahead(now_ms)) return nullptr;
+  for (size_t i = 0; i < batch_.sequences.size(); ++i) {
+    Sequence* sequence = batch_.sequences[i];
+    if (sequence == nullptr || is_ending(*sequence)) continue;
+    const bool has_room = cache_.grow(sequence->table, pages_for(sequence->n_tokens() + 1));
+    if (!has_room || needs_counts(sequence->request.sampling)) {
+      ahead_.clear();
+      return nullptr;
+    }
+    ahead_.add_ahead(*sequence, static_cast<int>(i));
+  }
+  if (ahead_.empty()) return nullptr;
+  ++counts_.steps;
+  return &ahead_;
 }
 
 // Rows of prefill in a step in which others decode.
@@ -204,6 +242,7 @@ Scheduler::Admission Scheduler::admit_waiting(Sequence& sequence, double now_ms,
   cache_.release(sequence.table);
   sequence.n_computed = 0;
   sequence.cached_tokens -= matched;
+  may_admit_more_ |= waits;  // a step of its twin may be enough
   return waits ? Admission::held_back : Admission::full;
 }
 
@@ -320,6 +359,7 @@ void Scheduler::extend_chain(Sequence& sequence) const {
 void Scheduler::commit(std::vector<Draw>& draws, double now_ms, EventBatch& events) {
   measure(now_ms);
   for (size_t i = 0; i < batch_.sequences.size(); ++i) {
+    if (batch_.sequences[i] == nullptr) continue;
     Sequence& sequence = *batch_.sequences[i];
     sequence.n_computed += batch_.spans[i].n_rows;
     sequence.is_scheduled = false;
@@ -328,10 +368,15 @@ void Scheduler::commit(std::vector<Draw>& draws, double now_ms, EventBatch& even
                    sequence.n_computed / cache_.page_tokens());
   }
   for (size_t i = 0; i < batch_.outputs.size(); ++i) {
-    commit_output(batch_.outputs[i], draws[i], now_ms, events);
+    if (batch_.outputs[i].sequence) commit_output(batch_.outputs[i], draws[i], now_ms, events);
   }
-  for (Sequence* sequence : batch_.sequences) settle(*sequence, now_ms, events);
-  batch_.clear();
+  for (Sequence* sequence : batch_.sequences)
+    if (sequence) settle(*sequence, now_ms, events);
+  std::swap(batch_, ahead_);
+  ahead_.clear();
+  n_decodes_ = batch_.n();
+  for (Sequence* sequence : batch_.sequences)
+    if (sequence) sequence->is_scheduled = true;
 }
 
 void Scheduler::commit_output(const BatchOutput& output, Draw& draw, double now_ms,
@@ -373,6 +418,8 @@ void Scheduler::fail(Sequence& sequence, const Status& status, EventBatch& event
 }
 
 void Scheduler::remove(Sequence& sequence) {
+  may_admit_more_ = true;
+  ahead_.forget(sequence);
   counts_.completion_tokens += sequence.n_output();
   counts_.cached_tokens += sequence.cached_tokens;
   cache_.release(sequence.table);

@@ -1,6 +1,8 @@
 #pragma once
 // Decides who computes what in each step: add and abort requests, schedule() a batch, commit() what
-// was drawn from it. Knows nothing of devices and clocks: time is an argument.
+// was drawn from it. Knows nothing of devices and clocks: time is an argument. The step after one
+// that only decodes can be told before anything was drawn, see schedule_ahead(): a device computes
+// steps in order, so what an early end or a new owner makes of a page finds it written before.
 // Invariants: every added sequence ends with exactly one of done, error or score; the first running
 // sequence is never preempted, so all of them end; a waiting sequence waits only for running ones.
 // Threads: engine thread only.
@@ -37,8 +39,12 @@ class Scheduler {
 
   // The next step's work, empty only if there is none. Ends sequences whose deadline has passed.
   const Batch& schedule(double now_ms, EventBatch& events);
-  // What draws[i] says about outputs[i] of the batch last scheduled.
+  // The step after the one scheduled last, in which each of its answers gets one token more. Null
+  // where that is not all there is to do then, or depends on what is drawn.
+  const Batch* schedule_ahead(double now_ms);
+  // What draws[i] says about outputs[i] of the first batch scheduled and not committed.
   void commit(std::vector<Draw>& draws, double now_ms, EventBatch& events);
+  bool has_scheduled() const { return !batch_.empty(); }  // what is not committed
 
   bool idle() const { return sequences_.empty(); }
   int running() const { return static_cast<int>(running_.size()); }
@@ -57,6 +63,7 @@ class Scheduler {
   };
 
   void expire(double now_ms, EventBatch& events);
+  bool may_go_ahead(double now_ms) const;
   void schedule_decodes(Budget& budget);
   int rows_beside_decodes() const;
   void schedule_prefills(double now_ms, Budget& budget);
@@ -86,7 +93,9 @@ class Scheduler {
   std::vector<Sequence*> running_;  // in order of rank
   WaitingQueue waiting_;
   std::vector<Sequence*> order_;  // running_ as the step began
-  Batch batch_;
+  Batch batch_;                   // runs
+  Batch ahead_;                   // follows it
+  bool may_admit_more_ = false;   // than schedule() did
   uint64_t arrivals_ = 0;
   double started_ms_ = 0;  // the step that runs
   int n_decodes_ = 0;      // rows of that step

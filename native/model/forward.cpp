@@ -175,7 +175,8 @@ Status forward(const Config& config, const Weights& weights, Device& device, KvC
   const Packer::Rest rest = continues ? nullptr : weights.rest();
   Pass pass{config, device, weights.inv_freq, step, w, {w.x, w.normed, w.attended, w.q, step.n}};
   Stream& s = pass.s;
-  ops.embed(queue, {weights.embedding, step.tokens, s.n, config.embed_scale, s.x});
+  ops.embed(queue, {weights.embedding, step.tokens, s.n, config.embed_scale, s.x, step.drawn,
+                    step.n_drawn});
   for (int i = 0; i < config.n_layers; ++i) {
     const Layer& layer = weights.layers[static_cast<size_t>(i)];
     const bool last = i + 1 == config.n_layers;

@@ -21,6 +21,8 @@ struct StepInput {
   int n_spans;
   const int32_t* output_rows;  // [n_outputs] rows whose logits are wanted, rising
   int n_outputs;
+  const SampleResult* drawn = nullptr;  // [n_drawn] what tokens below 0 stand for: see EmbedArgs
+  int n_drawn = 0;
 
   // Every sequence has one row: no prompts.
   bool only_continues() const {
@@ -41,7 +43,7 @@ class Workspace {
   float* logits;  // [max_outputs, vocab_size]
   int max_rows = 0;
   int max_outputs = 0;
-  // A step's arrays where rows were added to it, until the device has finished.
+  // A step's arrays where rows were added to it, until it ends.
   std::vector<int32_t> tokens, positions, output_rows;
 
  private:
@@ -49,7 +51,7 @@ class Workspace {
 };
 
 // Writes K and V of every row into the cache and the logits of output_rows into workspace.logits,
-// for whoever finishes the device, which tells its errors.
+// for whoever ends the device's step, which tells its errors.
 Status forward(const Config& config, const Weights& weights, Device& device, KvCacheView cache,
                const StepInput& input, Workspace& workspace);
 

@@ -59,6 +59,16 @@ struct DeviceInfo {
   uint64_t changed_kernels = 0;  // of theirs, that had to be given new parameters
 };
 
+// One runs, one is ready to follow it.
+constexpr int k_steps_on_way = 2;
+
+inline Status no_step_on_way() {
+  return Status(ErrorCode::internal, "Expected a step on its way but there is none");
+}
+inline Status too_many_steps() {
+  return Status(ErrorCode::internal, "Expected a step to be collected before a third is asked for");
+}
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -74,8 +84,18 @@ class Device {
   virtual Status copy(void* to, const void* from, size_t size_bytes) = 0;
   // Zeroed, 64-byte aligned. `what` names the buffer in the error.
   virtual Result<Buffer> alloc(size_t size_bytes, const char* what) = 0;
-  // Waits for the queue; the first error since the last call.
+  // Waits for the queue; the first error since the last call. Steps on their way are forgotten.
   virtual Status finish() = 0;
+
+  // Whether to ask for a step while another runs brings anything.
+  virtual bool runs_ahead() const { return false; }
+  // Ends a step and does not wait for it: what was asked for starts, and size_bytes of `from`, as
+  // they are then, come over for collect(). At most k_steps_on_way steps may be on their way when
+  // the next thing is asked for.
+  virtual void end_step(const void* from, size_t size_bytes) = 0;
+  // Waits for the first step on its way and copies what came over; the first error since the last
+  // call, be it of a later step.
+  virtual Status collect(void* to) = 0;
 };
 
 struct CpuOptions {

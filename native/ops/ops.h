@@ -2,14 +2,15 @@
 // The contract of the operators: what every table (reference, AVX2, AVX-512, NEON, CUDA) computes.
 // An operator reads plain argument structs, works on the device of its queue and returns nothing:
 // the first error is kept by the queue and reported by Device::finish(). Tokens, positions, rows
-// and spans with their pages are host memory, the same until finish(), and so is what pack reads
-// and writes; all else is device memory, of which nobody frees what an operator was given or reads
-// what it wrote before finish() or a copy. Activations are row-major f32 matrices with one row per
-// token of the step; `n` rows. Inputs and outputs do not alias unless said. Law: every output row
-// depends only on its own input row (and, in attention, its own sequence), and is computed in one
-// order of additions whatever else is in the batch, whatever the number of threads: the same
-// request gives the same bits alone, batched, chunked, or after a prefix hit. Threads: called by
-// the engine thread only; an operator may use the queue's workers.
+// and spans with their pages are host memory, the same until the step ends (Device::end_step() or
+// finish()), and so is what pack reads and writes; all else is device memory, of which nobody frees
+// what an operator was given or reads what it wrote before finish(), collect() or a copy.
+// Activations are row-major f32 matrices with one row per token of the step; `n` rows. Inputs and
+// outputs do not alias unless said. Law: every output row depends only on its own input row (and,
+// in attention, its own sequence), and is computed in one order of additions whatever else is in
+// the batch, whatever the number of threads: the same request gives the same bits alone, batched,
+// chunked, or after a prefix hit. Threads: called by the engine thread only; an operator may use
+// the queue's workers.
 
 #include <cstddef>
 #include <cstdint>
@@ -36,13 +37,25 @@ struct Weight {
 
 enum class Act : uint8_t { none, silu, gelu_tanh };
 
-// out[n, dim] = table[tokens[i], :] * scale.
+// out[n, dim] = table[token i, :] * scale. Token i is tokens[i] or, where that is negative, what
+// row ~tokens[i] of `drawn` says, so that the host need not know it; 0 where that row has none.
 struct EmbedArgs {
   Weight table;           // plain layout, any dtype
   const int32_t* tokens;  // [n]
   int n;
   float scale;
-  float* out;  // [n, table.cols]
+  float* out;                           // [n, table.cols]
+  const SampleResult* drawn = nullptr;  // [n_drawn], device memory
+  int n_drawn = 0;
+
+  constexpr bool can_tell(int32_t token) const {
+    return token >= 0 ? token < table.rows : ~token < n_drawn;
+  }
+  constexpr int32_t token(int64_t i) const {
+    if (tokens[i] >= 0) return tokens[i];
+    const int32_t found = drawn[~tokens[i]].token;
+    return found >= 0 ? found : 0;
+  }
 };
 
 // If add is set: x += add (in place). Then out = x / sqrt(mean(x^2) + eps) * weight, per row.

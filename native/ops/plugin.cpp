@@ -1,5 +1,8 @@
 #include "ops/plugin.h"
 
+#include <cstdlib>
+#include <string_view>
+
 #include "base/cpu.h"
 #include "base/thread-pool.h"
 #include "ops/memory.h"
@@ -116,11 +119,29 @@ class PluginDevice : public Device {
   Status finish() override {
     char message[k_message_bytes] = "";
     const int code = opened_->plugin->finish(opened_->device, message, sizeof message);
+    return first_error(code, message);
+  }
+
+  // MILLRACE_CUDA_AHEAD=0: steps one by one, to see what the other way brings.
+  bool runs_ahead() const override {
+    const char* wanted = std::getenv("MILLRACE_CUDA_AHEAD");
+    return !wanted || std::string_view(wanted) != "0";
+  }
+  void end_step(const void* from, size_t size_bytes) override {
+    opened_->plugin->end_step(opened_->device, from, size_bytes);
+  }
+  Status collect(void* to) override {
+    char message[k_message_bytes] = "";
+    const int code = opened_->plugin->collect(opened_->device, to, message, sizeof message);
+    return first_error(code, message);
+  }
+
+ private:
+  Status first_error(int code, const char* message) {
     Status own = queue_.take_error();
     return own.ok() ? status_from(code, message) : own;
   }
 
- private:
   std::shared_ptr<Opened> opened_;
   Ops ops_;
   ThreadPool pool_;

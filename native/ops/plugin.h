@@ -39,6 +39,8 @@ struct Plugin {
   int (*copy)(void* device, void* to, const void* from, size_t size_bytes, char* message,
               size_t message_bytes);
   int (*finish)(void* device, char* message, size_t message_bytes);
+  void (*end_step)(void* device, const void* from, size_t size_bytes);
+  int (*collect)(void* device, void* to, char* message, size_t message_bytes);
 
   size_t (*packed_bytes)(DType dtype, int rows, int cols);
   void (*pack)(const Weight& plain, void* packed, int first_row, int n_rows);

@@ -39,12 +39,12 @@ const void* row_of(const Weight& weight, int64_t row) {
 void embed(Queue& queue, const EmbedArgs& args) {
   const Weight& table = args.table;
   for (int i = 0; i < args.n; ++i) {
-    const int32_t token = args.tokens[i];
-    if (token < 0 || token >= table.rows)
+    if (!args.can_tell(args.tokens[i]))
       return queue.fail(error(ErrorCode::invalid_argument,
-                              "Expected a token id below %d but found %d", table.rows, token));
+                              "Expected a token id below %d but found %d", table.rows,
+                              args.tokens[i]));
     float* out = args.out + static_cast<int64_t>(i) * table.cols;
-    decode_row(table.dtype, row_of(table, token), table.cols, out);
+    decode_row(table.dtype, row_of(table, args.token(i)), table.cols, out);
     for (int j = 0; j < table.cols; ++j) out[j] *= args.scale;
   }
 }

@@ -50,6 +50,8 @@ export interface Scheduler {
   add(id: number, request: FakeRequest, nowMs: number): void
   abort(id: number, nowMs: number): void
   schedule(nowMs: number): Int32Array[] // [id, first position, rows] of each sequence in the batch
+  scheduleAhead(nowMs: number): Int32Array[] | null // likewise, of the step after the one scheduled
+  hasScheduled(): boolean // what is not committed
   commit(nowMs: number): void
   events(): SchedulerEvent[]
   idle(): boolean

@@ -2,8 +2,10 @@
 
 #include "ops/device.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 
 #include "base/cpu.h"
 #include "base/thread-pool.h"
@@ -67,12 +69,27 @@ class CpuDevice : public Device {
     return Buffer(std::move(memory), size_bytes);
   }
 
-  Status finish() override { return queue_.take_error(); }
+  Status finish() override {
+    ended_.clear();
+    return queue_.take_error();
+  }
+
+  void end_step(const void* from, size_t size_bytes) override {
+    const auto* first = static_cast<const char*>(from);
+    ended_.emplace_back(first, first + size_bytes);
+  }
+  Status collect(void* to) override {
+    if (ended_.empty()) return no_step_on_way();
+    std::copy(ended_.front().begin(), ended_.front().end(), static_cast<char*>(to));
+    ended_.pop_front();
+    return queue_.take_error();
+  }
 
  private:
   const Ops& ops_;
   ThreadPool pool_;
   Queue queue_;
+  std::deque<std::vector<char>> ended_;  // what came of each step on its way
 };
 
 }  // namespace

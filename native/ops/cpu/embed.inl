@@ -2,7 +2,7 @@
 
 static void embed_row(const EmbedArgs& args, int64_t i) {
   const Weight& table = args.table;
-  const auto* row = static_cast<const char*>(table.data) + args.tokens[i] * table.row_bytes;
+  const auto* row = static_cast<const char*>(table.data) + args.token(i) * table.row_bytes;
   float* out = args.out + i * table.cols;
   decode_row(table.dtype, row, table.cols, out);
   if (args.scale == 1.0f) return;
@@ -11,7 +11,7 @@ static void embed_row(const EmbedArgs& args, int64_t i) {
 
 static void embed(Queue& queue, const EmbedArgs& args) {
   for (int i = 0; i < args.n; ++i)
-    if (args.tokens[i] < 0 || args.tokens[i] >= args.table.rows)
+    if (!args.can_tell(args.tokens[i]))
       return queue.fail(error(ErrorCode::invalid_argument,
                               "Expected a token id below %d but found %d", args.table.rows,
                               args.tokens[i]));

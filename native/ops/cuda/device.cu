@@ -65,6 +65,13 @@ int copy(void* device, void* to, const void* from, size_t size_bytes, char* mess
 int finish(void* device, char* message, size_t message_bytes) {
   return report(on(device, [](Stream& stream) { return stream.finish(); }), message, message_bytes);
 }
+void end_step(void* device, const void* from, size_t size_bytes) {
+  on(device, [&](Stream& stream) { stream.end_step(from, size_bytes); });
+}
+int collect(void* device, void* to, char* message, size_t message_bytes) {
+  const auto body = [to](Stream& stream) { return stream.collect(to); };
+  return report(on(device, body), message, message_bytes);
+}
 
 template <auto operation, class Args>
 void run(void* device, const Args& args) {
@@ -83,6 +90,8 @@ constexpr Plugin k_plugin = {
     release,
     copy,
     finish,
+    end_step,
+    collect,
     packed_bytes,
     pack,
     k_band,

@@ -14,9 +14,10 @@ constexpr int k_threads = 64;
 template <class Block>
 __global__ void __launch_bounds__(k_threads) embed_kernel(const __grid_constant__ EmbedArgs args) {
   begin_kernel();
+  const auto i_row = static_cast<int64_t>(blockIdx.x);
   const auto* row = reinterpret_cast<const Block*>(static_cast<const char*>(args.table.data) +
-                                                   args.tokens[blockIdx.x] * args.table.row_bytes);
-  float* out = args.out + static_cast<int64_t>(blockIdx.x) * args.table.cols;
+                                                   args.token(i_row) * args.table.row_bytes);
+  float* out = args.out + i_row * args.table.cols;
   const int blocks = args.table.cols / Block::k_values;
   for (int i = static_cast<int>(threadIdx.x); i < blocks; i += k_threads) {
     float values[Block::k_values];
@@ -29,7 +30,7 @@ __global__ void __launch_bounds__(k_threads) embed_kernel(const __grid_constant_
 
 void embed(Stream& stream, const EmbedArgs& args) {
   for (int i = 0; i < args.n; ++i)
-    if (args.tokens[i] < 0 || args.tokens[i] >= args.table.rows)
+    if (!args.can_tell(args.tokens[i]))
       return stream.fail(error(ErrorCode::invalid_argument,
                                "Expected a token id below %d but found %d", args.table.rows,
                                args.tokens[i]));

@@ -2,7 +2,7 @@
 // What the operators of one step share: the arrays that come from the host, copied once, and its
 // spans cut up for attention and for the cache. Host code, in no need of CUDA.
 // Tiles and slots are filled up to one of few numbers, see rounded_up.
-// Invariant: everything here is forgotten at Stream::finish(), until when ops.h lets operators read
+// Invariant: everything here is forgotten when the step ends, until when ops.h lets operators read
 // the host's arrays. Threads: as Stream.
 
 #include <cstdint>

@@ -4,6 +4,7 @@
 #include "ops/cuda/stream.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -14,6 +15,7 @@
 
 #include "ops/cuda/launch.h"
 #include "ops/cuda/replay.h"
+#include "ops/device.h"
 
 namespace millrace::cuda {
 namespace {
@@ -34,15 +36,22 @@ Status status_of_call(cudaError_t code, const char* what) {
   return error(kind, "%s failed on the CUDA device: %s", what, cudaGetErrorString(code));
 }
 
-// Host arrays on their way: pinned memory, and the device's copy of it at the same offsets.
+Status pin(char** memory, size_t size_bytes) {
+  return status_of_call(cudaMallocHost(reinterpret_cast<void**>(memory), size_bytes),
+                        "pinning host memory");
+}
+
+// Host arrays on their way: pinned memory, once for each step that may be, and the device's copy at
+// the same offsets, which a step finds free because it starts after the one before has ended.
 struct Staging {
   char* pinned = nullptr;
   char* device = nullptr;
   size_t size_bytes = 0;
 
+  char* pinned_of(uint64_t step) const { return pinned + step % k_steps_on_way * size_bytes; }
+
   Status open(size_t wanted) {
-    TRY(status_of_call(cudaMallocHost(reinterpret_cast<void**>(&pinned), wanted),
-                       "pinning host memory"));
+    TRY(pin(&pinned, k_steps_on_way * wanted));
     TRY(status_of_call(cudaMalloc(reinterpret_cast<void**>(&device), wanted),
                        "allocating device memory"));
     size_bytes = wanted;
@@ -51,6 +60,31 @@ struct Staging {
   void close() {
     cudaFree(device);
     cudaFreeHost(pinned);
+  }
+};
+
+// What comes to the host from an ended step.
+struct Ended {
+  char* pinned = nullptr;
+  size_t room_bytes = 0;
+  size_t size_bytes = 0;
+  cudaEvent_t has_come = nullptr;
+
+  Status open() {
+    return status_of_call(cudaEventCreateWithFlags(&has_come, cudaEventDisableTiming),
+                          "creating an event");
+  }
+  Status make_room(size_t wanted) {
+    if (wanted <= room_bytes) return {};
+    cudaFreeHost(std::exchange(pinned, nullptr));
+    room_bytes = 0;
+    TRY(pin(&pinned, wanted));
+    room_bytes = wanted;
+    return {};
+  }
+  void close() {
+    cudaFreeHost(pinned);
+    if (has_come) cudaEventDestroy(has_come);
   }
 };
 
@@ -152,6 +186,8 @@ struct Stream::State {
   std::vector<Staging> staging;  // the last one takes what comes
   size_t staged_bytes = 0;       // in use of the last one
   size_t copied_bytes = 0;       // of these, on their way to the device
+  std::array<Ended, k_steps_on_way> ended;
+  uint64_t n_ended = 0, n_collected = 0;  // steps
   Launches recorded;
   Replay<Graph> replay;
   void* workspace = nullptr;
@@ -165,8 +201,8 @@ struct Stream::State {
     const Staging& last = staging.back();
     if (count > 0)
       passed(stream,
-             cudaMemcpyAsync(last.device + copied_bytes, last.pinned + copied_bytes, count,
-                             cudaMemcpyHostToDevice, handle),
+             cudaMemcpyAsync(last.device + copied_bytes, last.pinned_of(n_ended) + copied_bytes,
+                             count, cudaMemcpyHostToDevice, handle),
              "copying a step's arrays");
     copied_bytes = staged_bytes;
   }
@@ -222,6 +258,7 @@ Stream::~Stream() {
   cudaFree(state_->workspace);
   cudaFree(state_->counters);
   for (Staging& staging : state_->staging) staging.close();
+  for (Ended& ended : state_->ended) ended.close();
   if (state_->handle) cudaStreamDestroy(state_->handle);
 }
 
@@ -265,6 +302,7 @@ Result<std::unique_ptr<Stream>> Stream::open(int device_index) {
   TRY(status_of_call(cudaStreamCreateWithFlags(&state.handle, cudaStreamNonBlocking),
                      "creating a stream"));
   TRY(state.staging.emplace_back().open(k_staging_bytes));
+  for (Ended& ended : state.ended) TRY(ended.open());
   return Result<std::unique_ptr<Stream>>(std::move(stream));
 }
 
@@ -335,9 +373,13 @@ void Stream::start() {
   state.recorded.clear();
 }
 
-// What was staged is in use until finish(): a step that needs more gets another piece.
+// What was staged is in use until the step ends: one that needs more gets another piece.
 const void* Stream::stage(const void* from, size_t size_bytes) {
   State& state = *state_;
+  if (state.n_ended - state.n_collected == k_steps_on_way) {  // one of them has its place
+    fail(too_many_steps());
+    return nullptr;
+  }
   if (state.staged_bytes + size_bytes > state.staging.back().size_bytes) {
     const size_t least = (size_bytes + k_alignment - 1) / k_alignment * k_alignment;
     const size_t wanted = std::max(2 * state.staging.back().size_bytes, least);
@@ -355,7 +397,7 @@ const void* Stream::stage(const void* from, size_t size_bytes) {
   const Staging& staging = state.staging.back();
   const size_t at = state.staged_bytes;
   state.staged_bytes = (at + size_bytes + k_alignment - 1) / k_alignment * k_alignment;
-  std::memcpy(staging.pinned + at, from, size_bytes);
+  std::memcpy(staging.pinned_of(state.n_ended) + at, from, size_bytes);
   return staging.device + at;
 }
 
@@ -393,10 +435,39 @@ void Stream::wait() {
   passed(*this, cudaStreamSynchronize(state_->handle), "waiting for the step");
 }
 
+void Stream::end_step(const void* from, size_t size_bytes) {
+  start();
+  State& state = *state_;
+  state.step.forget();
+  state.staged_bytes = state.copied_bytes = 0;
+  if (state.n_ended - state.n_collected == k_steps_on_way) return fail(too_many_steps());
+  Ended& ended = state.ended[state.n_ended++ % k_steps_on_way];
+  ended.size_bytes = size_bytes;
+  Status room = ended.make_room(size_bytes);
+  if (!room.ok()) fail(std::move(room));
+  if (!state.error.ok()) return;  // which collect() tells
+  if (size_bytes > 0 &&
+      !passed(*this,
+              cudaMemcpyAsync(ended.pinned, from, size_bytes, cudaMemcpyDeviceToHost, state.handle),
+              "copying from the device"))
+    return;
+  passed(*this, cudaEventRecord(ended.has_come, state.handle), "recording an event");
+}
+
+Status Stream::collect(void* to) {
+  State& state = *state_;
+  if (state.n_collected == state.n_ended) return no_step_on_way();
+  const Ended& ended = state.ended[state.n_collected++ % k_steps_on_way];
+  if (state.error.ok()) passed(*this, cudaEventSynchronize(ended.has_come), "waiting for the step");
+  if (state.error.ok() && ended.size_bytes > 0) std::memcpy(to, ended.pinned, ended.size_bytes);
+  return take_error();
+}
+
 Status Stream::finish() {
   wait();
   State& state = *state_;
   state.step.forget();
+  state.n_collected = state.n_ended;
   state.staged_bytes = state.copied_bytes = 0;
   while (state.staging.size() > 1) {  // the last one is the largest
     state.staging.front().close();

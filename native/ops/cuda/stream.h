@@ -59,8 +59,8 @@ class Stream {
   Launches& recorded();  // what has not started
 
   // Small host arrays that kernels read (page tables, positions): the device's copy, which is one
-  // when recorded kernels start, until finish(). Null after an error. Those that several operators
-  // are given go by way of step().
+  // when recorded kernels start, until the step's end. Null after an error. Those that several
+  // operators are given go by way of step().
   const void* stage(const void* from, size_t size_bytes);
   Step& step();
   // Device memory of one operator; the next operator may overwrite it. Null when refused, with the
@@ -79,6 +79,10 @@ class Stream {
   void fail(Status status);  // keeps the first one
   Status take_error();       // the first one since the last call; does not wait
   Status finish();           // waits; as take_error()
+
+  // As those of Device. What a step staged stays until it is collected, or all is finished.
+  void end_step(const void* from, size_t size_bytes);
+  Status collect(void* to);
 
   struct State;
   State& state() { return *state_; }

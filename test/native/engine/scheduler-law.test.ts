@@ -29,6 +29,7 @@ const request = fc.record({
   arrival: fc.nat(12),
   abortAt: fc.option(fc.nat(40), { freq: 4 }),
   abortInBatch: fc.boolean(),
+  stop: fc.option(fc.nat(vocabSize - 1)),
 })
 const schedule = fc.record({
   requests: fc.array(request, { minLength: 4, maxLength: 24 }),
@@ -36,6 +37,7 @@ const schedule = fc.record({
   maxSequences: fc.integer({ min: 1, max: 8 }),
   stepTokens: fc.integer({ min: 8, max: 48 }),
   spareOutputs: fc.nat(6),
+  goesAhead: fc.boolean(),
 })
 
 test('any schedule gives everybody the tokens of a run alone and ends with every page accounted for', () => {
@@ -44,8 +46,11 @@ test('any schedule gives everybody the tokens of a run alone and ends with every
   let cachedTokens = 0
   let aborts = 0
   let copies = 0
+  let stepsAhead = 0
+  let endsWhileAhead = 0
   fc.assert(
-    fc.property(schedule, ({ requests, pages, maxSequences, stepTokens, spareOutputs }) => {
+    fc.property(schedule, (given) => {
+      const { requests, pages, maxSequences, stepTokens, spareOutputs, goesAhead } = given
       const target = scheduler({
         pages,
         pageTokens: 4,
@@ -55,28 +60,33 @@ test('any schedule gives everybody the tokens of a run alone and ends with every
         vocabSize,
       })
       const received = new Map<number, Received>()
-      for (let step = 0; step < 41 || !target.idle(); step++) {
+      for (let step = 0; step < 41 || !target.idle() || target.hasScheduled(); step++) {
         if (step > 20_000) throw new Error('Expected every request to end')
         requests.forEach((one, id) => {
-          const { arrival, length, start, fork, salt, ...rest } = one
+          const { arrival, length, start, fork, salt, stop, ...rest } = one
           const added = {
             ...rest,
             prompt: prompt(length, start, fork),
             cacheSalt: salt,
+            stopTokens: stop === null ? undefined : Int32Array.of(stop),
             deadlineMs: 0,
           }
           if (arrival === step) target.add(id, added, step)
           if (one.abortAt === step && !one.abortInBatch) target.abort(id, step)
         })
         const wasIdle = target.idle()
-        const spans = target.schedule(step)
-        expect(spans.length === 0).toBe(wasIdle)
+        if (!target.hasScheduled()) expect(target.schedule(step).length === 0).toBe(wasIdle)
         requests.forEach((one, id) => {
           if (one.abortAt === step && one.abortInBatch) target.abort(id, step)
         })
-        if (spans.length > 0) target.commit(step)
+        const ahead = goesAhead ? target.scheduleAhead(step) : null
+        if (ahead) stepsAhead++
+        if (target.hasScheduled()) target.commit(step)
         expect(target.check()).toBe('')
-        receive(received, target.events())
+        const events = target.events()
+        receive(received, events)
+        const ended = events.filter(({ kind }) => kind !== 'piece').map(({ id }) => id)
+        endsWhileAhead += ahead?.filter(([id]) => ended.includes(id as number)).length ?? 0
       }
       requests.forEach((one, id) => {
         const tokens = received.get(id)?.tokens ?? []
@@ -87,7 +97,8 @@ test('any schedule gives everybody the tokens of a run alone and ends with every
           expect(end.scoreLogprobs.slice(1)).toEqual(fakeScore(text).slice(1))
           return
         }
-        const alone = [...fakeAnswer(text, one.seed, one.maxTokens, vocabSize)]
+        const endless = [...fakeAnswer(text, one.seed, one.maxTokens, vocabSize)]
+        const alone = endless.slice(0, [...endless, one.stop].indexOf(one.stop))
         expect(tokens).toEqual(end.reason === 'abort' ? alone.slice(0, tokens.length) : alone)
         expect(end.completionTokens).toBe(tokens.length)
       })
@@ -102,6 +113,14 @@ test('any schedule gives everybody the tokens of a run alone and ends with every
     { numRuns: 300 },
   )
   // The law is worth something only if what might break it did happen.
-  for (const count of [preemptions, evictions, cachedTokens, aborts, copies])
+  for (const count of [
+    preemptions,
+    evictions,
+    cachedTokens,
+    aborts,
+    copies,
+    stepsAhead,
+    endsWhileAhead,
+  ])
     expect(count).toBeGreaterThan(20)
 })

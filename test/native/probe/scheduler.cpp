@@ -5,6 +5,7 @@
 #include <napi.h>
 
 #include <algorithm>
+#include <deque>
 #include <memory>
 
 #include "engine-values.h"
@@ -35,10 +36,9 @@ float score_after(uint64_t state, int32_t target) {
 
 struct SchedulerProbe {
   Scheduler scheduler;
-  std::vector<uint64_t> memory;  // one state per cached position
-  std::vector<Draw> draws;
+  std::vector<uint64_t> memory;         // one state per cached position
+  std::deque<std::vector<Draw>> draws;  // of each step that is not committed
   EventBatch events;
-  const Batch* batch = nullptr;
   int64_t copies = 0;
 
   SchedulerProbe(const Limits& limits, int pages, int page_tokens)
@@ -51,30 +51,32 @@ struct SchedulerProbe {
     return memory[static_cast<size_t>(slot)];
   }
 
-  void copy_pages() {
+  void copy_pages(const Batch& batch) {
     const auto width = static_cast<size_t>(scheduler.cache().page_tokens());
-    for (const auto [from, to] : batch->copies) {
+    for (const auto [from, to] : batch.copies) {
       uint64_t* page = memory.data() + static_cast<size_t>(from) * width;
       std::copy_n(page, width, memory.data() + static_cast<size_t>(to) * width);
       ++copies;
     }
   }
 
-  void forward() {
-    copy_pages();
-    draws.assign(batch->outputs.size(), {});
+  // As a device does: in the order in which steps are asked for, whatever is known of them by then.
+  void forward(const Batch& batch) {
+    copy_pages(batch);
+    std::vector<Draw> drawn(batch.outputs.size());
     size_t output = 0;
-    for (size_t s = 0; s < batch->spans.size(); ++s) {
-      const Span& span = batch->spans[s];
-      const Sequence& sequence = *batch->sequences[s];
+    for (size_t s = 0; s < batch.spans.size(); ++s) {
+      const Span& span = batch.spans[s];
+      const Sequence& sequence = *batch.sequences[s];
       for (int i = 0; i < span.n_rows; ++i) {
         const int position = span.first_position + i;
         const uint64_t before = position == 0 ? 0 : state_at(span, position - 1);
         const int row = span.first_row + i;
-        const int32_t token = batch->tokens[static_cast<size_t>(row)];
+        const int32_t known = batch.tokens[static_cast<size_t>(row)];
+        const int32_t token = known >= 0 ? known : draws.back()[static_cast<size_t>(~known)].token;
         const uint64_t state = state_at(span, position) = next_state(before, token, position);
-        if (output == draws.size() || batch->output_rows[output] != row) continue;
-        Draw& draw = draws[output++];
+        if (output == drawn.size() || batch.output_rows[output] != row) continue;
+        Draw& draw = drawn[output++];
         const size_t next = static_cast<size_t>(position) + 1;
         const bool has_target = sequence.is_score() && next < sequence.tokens.size();
         draw.token =
@@ -82,6 +84,7 @@ struct SchedulerProbe {
         if (has_target) draw.chosen.logprob = score_after(state, sequence.tokens[next]);
       }
     }
+    draws.push_back(std::move(drawn));
   }
 };
 
@@ -155,12 +158,22 @@ Napi::Value scheduler_probe(const Info& info) {
                            probe->events);
   });
   method("schedule", [probe](const Info& call) {
-    probe->batch = &probe->scheduler.schedule(call[0].ToNumber().DoubleValue(), probe->events);
-    return spans_of(call.Env(), *probe->batch);
+    const Batch& batch = probe->scheduler.schedule(call[0].ToNumber().DoubleValue(), probe->events);
+    if (!batch.empty()) probe->forward(batch);
+    return spans_of(call.Env(), batch);
+  });
+  method("scheduleAhead", [probe](const Info& call) -> Napi::Value {
+    const Batch* batch = probe->scheduler.schedule_ahead(call[0].ToNumber().DoubleValue());
+    if (batch == nullptr) return call.Env().Null();
+    probe->forward(*batch);
+    return spans_of(call.Env(), *batch);
+  });
+  method("hasScheduled", [probe](const Info& call) {
+    return Napi::Boolean::New(call.Env(), probe->scheduler.has_scheduled());
   });
   method("commit", [probe](const Info& call) {
-    probe->forward();
-    probe->scheduler.commit(probe->draws, call[0].ToNumber().DoubleValue(), probe->events);
+    probe->scheduler.commit(probe->draws.front(), call[0].ToNumber().DoubleValue(), probe->events);
+    probe->draws.pop_front();
   });
   method("events", [probe](const Info& call) { return take_events(call.Env(), *probe); });
   method("idle", [probe](const Info& call) {

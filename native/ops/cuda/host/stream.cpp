@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "ops/cuda/host/memory.h"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/replay.h"
+#include "ops/device.h"
 
 namespace millrace::cuda {
 
@@ -55,13 +57,25 @@ class Graph {
   Launches launches_;
 };
 
+using Staged = std::vector<std::unique_ptr<char[]>>;
+
+// A step that was ended. It runs at once or when somebody waits: a coin says which.
+struct Ended {
+  Launches launches;
+  Staged staged;
+  const void* from;
+  std::vector<char> came;
+  bool has_run = false;
+};
+
 }  // namespace
 
 struct Stream::State {
   int index = 0;
   Status error;
   Step step;
-  std::vector<std::unique_ptr<char[]>> staged;
+  Staged staged;
+  std::deque<Ended> ended;
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
   unsigned* counters = nullptr;
@@ -83,6 +97,32 @@ struct Stream::State {
       else
         run_one(stream, list, ++i, [&, first] { run_one(stream, list, first, [] {}); });
     }
+  }
+
+  void start(Stream& stream, const Launches& list) {
+    if (error.ok() && !replay.start(stream, list)) run(stream, list);
+  }
+
+  // All steps before an ended one have run.
+  void start(Stream& stream, Ended& step) {
+    if (std::exchange(step.has_run, true)) return;
+    start(stream, step.launches);
+    const Access access;
+    if (!step.came.empty()) std::memcpy(step.came.data(), step.from, step.came.size());
+  }
+
+  // What is seen when a step was waited for.
+  Status end(Stream& stream) {
+    const Access access;
+    for (size_t i = 0; i < n_counters; ++i) {
+      if (counters[i] != 0)
+        stream.fail(
+            millrace::error(ErrorCode::internal, "counter %zu was left at %u", i, counters[i]));
+      counters[i] = 0;
+    }
+    if (steps_left == 0) stream.fail(millrace::error(ErrorCode::device, "the device was lost"));
+    if (steps_left > 0) --steps_left;
+    return stream.take_error();
   }
 
   void run_one(Stream& stream, const Launches& list, size_t i,
@@ -169,6 +209,10 @@ Status Stream::copy(void* to, const void* from, size_t size_bytes) {
 }
 
 const void* Stream::stage(const void* from, size_t size_bytes) {
+  if (state_->ended.size() == k_steps_on_way) {
+    fail(too_many_steps());
+    return nullptr;
+  }
   auto copy = std::make_unique<char[]>(size_bytes);
   if (size_bytes) std::memcpy(copy.get(), from, size_bytes);
   state_->staged.push_back(std::move(copy));
@@ -191,9 +235,28 @@ uint64_t Stream::changed_kernels() const { return state_->replay.changed(); }
 
 void Stream::start() {
   State& state = *state_;
-  if (state.error.ok() && !state.replay.start(*this, state.recorded))
-    state.run(*this, state.recorded);
+  for (Ended& step : state.ended) state.start(*this, step);
+  state.start(*this, state.recorded);
   state.recorded.clear();
+}
+
+void Stream::end_step(const void* from, size_t size_bytes) {
+  State& state = *state_;
+  state.step.forget();
+  if (state.ended.size() == k_steps_on_way) return fail(too_many_steps());
+  state.ended.push_back({std::exchange(state.recorded, {}), std::exchange(state.staged, {}), from,
+                         std::vector<char>(size_bytes)});
+  if ((host_schedule().seed + state.launches) % 2 == 0) start();
+}
+
+Status Stream::collect(void* to) {
+  State& state = *state_;
+  if (state.ended.empty()) return no_step_on_way();
+  Ended& step = state.ended.front();
+  state.start(*this, step);
+  std::copy(step.came.begin(), step.came.end(), static_cast<char*>(to));
+  state.ended.pop_front();
+  return state.end(*this);
 }
 
 // NaN in every float type, so that a kernel that reads what it did not write shows.
@@ -228,17 +291,10 @@ void Stream::fail(Status status) {
 
 Status Stream::finish() {
   start();
-  const Access access;
   state_->staged.clear();
+  state_->ended.clear();
   state_->step.forget();
-  for (size_t i = 0; i < state_->n_counters; ++i) {
-    if (state_->counters[i] != 0)
-      fail(error(ErrorCode::internal, "counter %zu was left at %u", i, state_->counters[i]));
-    state_->counters[i] = 0;
-  }
-  if (state_->steps_left == 0) fail(error(ErrorCode::device, "the device was lost"));
-  if (state_->steps_left > 0) --state_->steps_left;
-  return take_error();
+  return state_->end(*this);
 }
 
 Status Stream::take_error() { return std::exchange(state_->error, Status()); }
