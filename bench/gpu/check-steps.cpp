@@ -1,4 +1,5 @@
-// That steps which go forward give the same bits with graphs as without.
+// That steps which go forward give the same bits with graphs as without, and draw the same tokens
+// where each is asked for before the one before is read.
 
 #include <cstdlib>
 #include <string>
@@ -17,27 +18,44 @@ struct Trace {
   uint64_t graph_steps, changed_kernels;
 };
 
+// A model and `batch` sequences of it that have `first` positions.
+struct Run {
+  Device& device;
+  Arena arena{device};
+  Config config;
+  Weights weights;
+  Cache cache;
+  std::unique_ptr<Workspace> workspace;
+  Drawing drawing;
+  Step step;
+
+  Run(Device& on, const Shape& shape, int batch, int first, int n_steps)
+      : device(on),
+        config(config_of(shape)),
+        cache(make_cache(arena, {shape.layers, shape.kv_heads, shape.head_dim, 32, DType::f16},
+                         batch, first + n_steps)),
+        drawing(on, batch, shape.vocabulary),
+        step(cache, batch, first, 1, shape.vocabulary) {
+    WeightMaker make(arena);
+    make_weights(make, arena, shape, config, weights);
+    auto made = Workspace::create(config, device, batch, batch);
+    must(made.status());
+    workspace = std::move(*made);
+  }
+};
+
 Trace run_forward(Device& device, const Shape& shape, int batch, int fewest, int first,
                   int n_steps) {
-  Arena arena(device);
-  WeightMaker make(arena);
-  const Config config = config_of(shape);
-  Weights weights;
-  make_weights(make, arena, shape, config, weights);
-  const KvShape kv{shape.layers, shape.kv_heads, shape.head_dim, 32, DType::f16};
-  const Cache cache = make_cache(arena, kv, batch, first + n_steps);
-  auto workspace = Workspace::create(config, device, batch, batch);
-  must(workspace.status());
-  Drawing drawing(device, batch, shape.vocabulary);
+  Run run(device, shape, batch, first, n_steps);
+  auto& [on, arena, config, weights, cache, workspace, drawing, step] = run;
   const DeviceInfo before = device.info();
   Trace trace{};
-  Step step(cache, batch, first, 1, shape.vocabulary);
   for (int i = 0; i < n_steps; ++i) {
     const int n = batch - i % (batch - fewest + 1);
-    must(forward(config, weights, device, cache.view, step.input(n), **workspace));
-    const auto& drawn = drawing.draw((*workspace)->logits, n);
+    must(forward(config, weights, device, cache.view, step.input(n), *workspace));
+    const auto& drawn = drawing.draw(workspace->logits, n);
     trace.sums.push_back(sum_of(arena.read(
-        (*workspace)->logits, static_cast<size_t>(n) * static_cast<size_t>(shape.vocabulary))));
+        workspace->logits, static_cast<size_t>(n) * static_cast<size_t>(shape.vocabulary))));
     for (int row = 0; row < n; ++row) {
       const auto at = static_cast<size_t>(row);
       trace.tokens.push_back(drawn[at].token);
@@ -49,6 +67,25 @@ Trace run_forward(Device& device, const Shape& shape, int batch, int fewest, int
   trace.graph_steps = device.info().graph_steps - before.graph_steps;
   trace.changed_kernels = device.info().changed_kernels - before.changed_kernels;
   return trace;
+}
+
+// What is drawn where tokens stay on the device.
+std::vector<int32_t> run_ahead(Device& device, const Shape& shape, int batch, int first,
+                               int n_steps) {
+  Run run(device, shape, batch, first, n_steps);
+  auto& [on, arena, config, weights, cache, workspace, drawing, step] = run;
+  std::vector<int32_t> tokens;
+  const auto read = [&] {
+    for (const Draw& draw : drawing.read()) tokens.push_back(draw.token);
+  };
+  for (int i = 0; i < n_steps; ++i) {
+    must(forward(config, weights, device, cache.view, step.input_after(drawing), *workspace));
+    drawing.ask(workspace->logits, batch);
+    if (drawing.on_way() == k_steps_on_way) read();
+    step.advance();
+  }
+  while (drawing.on_way() > 0) read();
+  return tokens;
 }
 
 bool graphs_are_off() {
@@ -82,7 +119,17 @@ void check_steps(Job& job) {
       job.report.add(name, {{"graph_steps", static_cast<double>(with.graph_steps)},
                             {"changed_kernels", static_cast<double>(with.changed_kernels)}});
   };
+  const auto check_ahead = [&](const char* name, const Shape& shape, int batch) {
+    if (!job.wants(name)) return;
+    job.report.begin(name);
+    const Trace waited = run_forward(job.device, shape, batch, batch, first, n_steps);
+    if (run_ahead(job.device, shape, batch, first, n_steps) != waited.tokens)
+      job.report.fail(name, "other tokens where they stay on the device");
+    else
+      job.report.add(name, {{"steps", static_cast<double>(n_steps)}});
+  };
   check("steps that go forward", whole, 3, 3);
+  check_ahead("steps asked for ahead", whole, 3);
   check("steps of sequences that come and go", small, 10, 9);  // of one size, see rounded_up
 }
 

@@ -177,10 +177,12 @@ double median_seconds(int period, const std::function<double(int)>& run) {
 
 }  // namespace
 
-double seconds_of(Device& device, const std::function<void()>& body) {
+double seconds_of(Device& device, const std::function<void()>& body,
+                  const std::function<void()>& settle) {
   return median_seconds(1, [&](int repeats) {
     const auto start = Clock::now();
     for (int i = 0; i < repeats; ++i) body();
+    if (settle) settle();
     must(device.finish());
     return seconds_since(start) / repeats;
   });

@@ -100,7 +100,9 @@ struct Cache {
 Cache make_cache(Arena& arena, const KvShape& shape, int batch, int context);
 
 // Median seconds of one call of `body`, which waits for the device, by the host's clock.
-double seconds_of(Device& device, const std::function<void()>& body);
+// `settle` waits for what it left on its way.
+double seconds_of(Device& device, const std::function<void()>& body,
+                  const std::function<void()>& settle = nullptr);
 // The same of a body that does not wait, by what the device takes once many calls are recorded.
 // What they are given comes again every `period` calls.
 double device_seconds_of(Device& device, int period, const std::function<void()>& body);

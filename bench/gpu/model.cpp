@@ -123,11 +123,37 @@ Drawing::Drawing(Device& device, int batch, int width) : device_(device) {
   sampler_ = std::move(*sampler);
 }
 
-const std::vector<Draw>& Drawing::draw(float* logits, int n) {
+StepInput Step::input_after(const Drawing& drawing) const {
+  StepInput input = this->input();
+  input.drawn = drawing.drawn();
+  input.n_drawn = input.n_outputs;
+  return input;
+}
+
+void Step::advance() {
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    tokens[i] = ~static_cast<int32_t>(i);
+    ++positions[i];
+    ++spans[i].first_position;
+  }
+}
+
+void Drawing::ask(float* logits, int n) {
   wanted_.assign(static_cast<size_t>(n), {&sampling_, nullptr, ++position_});
-  must(sampler_->draw(device_, logits, wanted_, draws_));
+  sampler_->ask(device_, logits, wanted_);
+  ++on_way_;
+}
+
+const std::vector<Draw>& Drawing::read() {
+  must(sampler_->read(device_, draws_));
+  --on_way_;
   for (const Draw& draw : draws_) must(draw.status);
   return draws_;
+}
+
+const std::vector<Draw>& Drawing::draw(float* logits, int n) {
+  ask(logits, n);
+  return read();
 }
 
 uint32_t sum_of(const std::vector<float>& logits) {

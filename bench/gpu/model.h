@@ -52,21 +52,17 @@ class WeightMaker {
 void make_weights(WeightMaker& make, Arena& arena, const Shape& shape, const Config& config,
                   Weights& weights);
 
-// A step that repeats: every sequence has `rows` new tokens after `context`, and one logit row.
-struct Step {
-  std::vector<int32_t> tokens, positions, outputs;
-  std::vector<Span> spans;
-
-  Step(const Cache& cache, int batch, int context, int rows, int vocabulary);
-  StepInput input() const;
-  StepInput input(int n) const;  // of the first n sequences, where each has one row
-};
-
 // Draws a token for each row of logits, at temperature 1 from all of the vocabulary.
 class Drawing {
  public:
   Drawing(Device& device, int batch, int width);
   const std::vector<Draw>& draw(float* logits, int n);  // waits for the device
+
+  // As the engine does where it runs ahead: asks before it waits for the step before.
+  void ask(float* logits, int n);
+  const std::vector<Draw>& read();
+  int on_way() const { return on_way_; }  // asked for and not read
+  const SampleResult* drawn() const { return sampler_->drawn(); }
 
  private:
   Device& device_;
@@ -75,6 +71,21 @@ class Drawing {
   std::vector<Wanted> wanted_;
   uint64_t position_ = 0;
   std::vector<Draw> draws_;
+  int on_way_ = 0;
+};
+
+// A step that repeats: every sequence has `rows` new tokens after `context`, and one logit row.
+struct Step {
+  std::vector<int32_t> tokens, positions, outputs;
+  std::vector<Span> spans;
+
+  Step(const Cache& cache, int batch, int context, int rows, int vocabulary);
+  StepInput input() const;
+  StepInput input(int n) const;  // of the first n sequences, where each has one row
+  // With tokens below 0 for those that were drawn last.
+  StepInput input_after(const Drawing& drawing) const;
+  // Each goes on by one position, with the token that is drawn for its row.
+  void advance();
 };
 
 // Bits of logits as a number that a row can show.

@@ -77,7 +77,10 @@ class PluginDevice : public Device {
       : opened_(std::move(opened)),
         ops_(ops_of(*opened_->plugin)),
         pool_(threads),
-        queue_(&pool_, *opened_) {}
+        queue_(&pool_, *opened_) {
+    const char* wanted = std::getenv("MILLRACE_CUDA_AHEAD");
+    runs_ahead_ = !wanted || std::string_view(wanted) != "0";
+  }
 
   DeviceInfo info() const override {
     PluginInfo found{};
@@ -123,10 +126,7 @@ class PluginDevice : public Device {
   }
 
   // MILLRACE_CUDA_AHEAD=0: steps one by one, to see what the other way brings.
-  bool runs_ahead() const override {
-    const char* wanted = std::getenv("MILLRACE_CUDA_AHEAD");
-    return !wanted || std::string_view(wanted) != "0";
-  }
+  bool runs_ahead() const override { return runs_ahead_; }
   void end_step(const void* from, size_t size_bytes) override {
     opened_->plugin->end_step(opened_->device, from, size_bytes);
   }
@@ -146,6 +146,7 @@ class PluginDevice : public Device {
   Ops ops_;
   ThreadPool pool_;
   PluginQueue queue_;
+  bool runs_ahead_;
 };
 
 }  // namespace

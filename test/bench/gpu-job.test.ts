@@ -38,6 +38,7 @@ describe.skipIf(!existsSync(job) || !existsSync(library))('the GPU job', () => {
     expect(named('bits')).toHaveLength(32)
     expect(named('steps ')).toMatchObject([
       { graph_steps: expect.any(Number) },
+      { steps: 12 },
       { graph_steps: expect.any(Number) },
     ])
     expect(named('attention').every(({ us }) => (us ?? 0) > 0)).toBe(true)

@@ -14,6 +14,7 @@ const library = join(buildFolder, 'libmillrace-cuda-host.so')
 const options: EngineOptions = { threads: 1, cacheTokens: 512, maxSequences: 4, stepTokens: 16 }
 const prompts = [[1, 300, 17], Array.from({ length: 70 }, (_, i) => 200 + i), [1, 5, 5, 400]]
 const variables = [
+  'MILLRACE_CUDA_AHEAD',
   'MILLRACE_CUDA_LIBRARY',
   'MILLRACE_DEVICE_BYTES',
   'MILLRACE_LOSE_DEVICE_AFTER',
@@ -74,6 +75,55 @@ describe.skipIf(!existsSync(library))('an engine on the device library', () => {
     useLibrary()
     await using engine = await Engine.open(model, { ...most, device: 'cuda' })
     expect(await answers(engine)).toEqual(expected)
+  })
+
+  it('asks for a step before it knows what the one before draws, and says the same', async () => {
+    useLibrary()
+    const run = async (ahead: string): Promise<[number[][], number]> => {
+      process.env.MILLRACE_CUDA_AHEAD = ahead
+      await using engine = await Engine.open(model, { ...options, device: 'cuda' })
+      const [prompt = []] = prompts
+      const free = { prompt, temperature: 1, seed: 7, maxTokens: 12, ignoreEos: true }
+      const { tokens } = await engine.generate(free)
+      const stopTokens = [tokens[6] ?? 0] // an end that nobody can tell before
+      const answers = [
+        tokens,
+        (await engine.generate({ ...free, stopTokens })).tokens,
+        ...(await Promise.all(
+          [0, 5, 9].map(async (seed) => (await engine.generate({ ...free, seed })).tokens),
+        )),
+        (await engine.generate({ ...free, repetitionPenalty: 1.3, stopTokens })).tokens,
+      ]
+      expect(engine.stats()).toMatchObject({ identityHolds: true, pagesHeld: 0, failed: 0 })
+      return [answers.map((answer) => [...answer]), engine.stats().steps]
+    }
+    const [expected, steps] = await run('0')
+    expect(expected[1]).toEqual(expected[0]?.slice(0, expected[1]?.length))
+    expect(expected[1]?.length).toBeLessThan(expected[0]?.length ?? 0)
+    // A step for nothing after the end that came early; penalties want to know what was drawn.
+    expect(await run('1')).toEqual([expected, steps + 1])
+  })
+
+  it('ends what is stopped, or late, while steps are on their way', async () => {
+    useLibrary()
+    await using engine = await Engine.open(model, { ...options, device: 'cuda' })
+    const endless = { prompt: [1, 300, 17], maxTokens: 200, temperature: 0, ignoreEos: true }
+    const expected = await answer(engine, endless.prompt, 30)
+    const stop = new AbortController()
+    const [stopped, late, whole] = await Promise.all([
+      (async () => {
+        const stream = engine.generate({ ...endless, signal: stop.signal })
+        for await (const piece of stream) if (piece.tokens.length > 0) break
+        stop.abort()
+        return stream
+      })(),
+      codeOf(() => engine.generate({ ...endless, deadlineMs: 40 })),
+      engine.generate({ ...endless, maxTokens: 30 }),
+    ])
+    expect(stopped.finishReason).toBe('abort')
+    expect(late).toBe('deadline')
+    expect([...whole.tokens]).toEqual(expected)
+    expect(engine.stats()).toMatchObject({ identityHolds: true, pagesHeld: 0 })
   })
 
   it('draws the same whether or not log-probabilities are asked for', async () => {

@@ -80,6 +80,7 @@ export const ops = probe<{
       cols: number
       data: Uint8Array
       tokens: Int32Array
+      drawn?: Int32Array // tokens of rows that tokens below 0 stand for
       scale: number
       out: Float32Array
     },

@@ -7,6 +7,7 @@ export interface FakeRequest {
   maxTokens?: number
   seed?: number
   stopTokens?: Int32Array
+  repetitionPenalty?: number
   ignoreEos?: boolean
   priority?: number
   deadlineMs?: number

@@ -75,6 +75,7 @@ class CpuDevice : public Device {
   }
 
   void end_step(const void* from, size_t size_bytes) override {
+    if (ended_.size() == k_steps_on_way) return queue_.fail(too_many_steps());
     const auto* first = static_cast<const char*>(from);
     ended_.emplace_back(first, first + size_bytes);
   }

@@ -13,6 +13,7 @@ const native = probe<{
   }
   opsAlloc(failAfter: number, sizes: Float64Array): string[]
   opsRows(table: string, n: number): number[]
+  opsSteps(table: string): (number | string)[]
 }>()
 
 const before = process.env.MILLRACE_OPS
@@ -67,6 +68,15 @@ describe('the CPU device', () => {
     const messages = native.opsAlloc(0, Float64Array.of(100, 200))
     expect(messages.slice(0, 2)).toEqual([refused, expect.stringContaining('operator scratch')])
     expect(native.opsAlloc(-1, Float64Array.of(2 ** 60))[0]).toContain('cannot allocate')
+  })
+})
+
+describe.each(tables)('steps on the %s table', (table) => {
+  it('come over in the order in which they were asked for, two of them at most', () => {
+    const none = 'Expected a step on its way but there is none'
+    const tooMany = 'Expected a step to be collected before a third is asked for'
+    // One; two, of which one is collected, then a third; one that finish() forgets; three.
+    expect(native.opsSteps(table)).toEqual([none, 1, 2, 3, 4, none, tooMany])
   })
 })
 

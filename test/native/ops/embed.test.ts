@@ -17,6 +17,20 @@ describe.each(tables)('embed on the %s table', (table) => {
     expect(sameBits(out, expected)).toBe(true)
   })
 
+  it('takes the tokens that were drawn where it is told so, 0 for none', () => {
+    const data = ops.encodeRow('Q8_0', normals(1, rows * cols))
+    const rowsOf = (tokens: Int32Array, drawn?: Int32Array): Float32Array => {
+      const out = new Float32Array(tokens.length * cols)
+      ops.opsEmbed({ table, dtype: 'Q8_0', rows, cols, data, tokens, drawn, scale: 1, out })
+      return out
+    }
+    const found = rowsOf(Int32Array.of(8, -1, 2, -3, -2), Int32Array.of(3, 7, -1))
+    expect(sameBits(found, rowsOf(Int32Array.of(8, 3, 2, 0, 7)))).toBe(true)
+    expect(() => rowsOf(Int32Array.of(-4), Int32Array.of(3, 7, -1))).toThrow(
+      `Expected a token id below ${rows} but found -4`,
+    )
+  })
+
   it.each([-1, rows])('refuses token %i', (token) => {
     const data = ops.encodeRow('F32', normals(1, rows * cols))
     const out = new Float32Array(cols)

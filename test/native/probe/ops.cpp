@@ -149,11 +149,57 @@ Napi::Value open_library(const Napi::CallbackInfo& info) {
   return text(std::to_string(count) + (count == 1 ? " device" : " devices"));
 }
 
+// opsSteps(table): what steps, each of which adds 1, bring to the host when they are asked for and
+// collected as the calls below say; of each collect() a number or the message of its error.
+Napi::Value ops_steps(const Napi::CallbackInfo& info) {
+  const auto opened = open_table(info[0].As<Napi::String>(), 1);
+  if (!opened.ok()) return throw_status(info.Env(), opened.status());
+  Device& device = **opened;
+  const auto buffer = device.alloc(2 * sizeof(float), "a test");
+  if (!buffer.ok()) return throw_status(info.Env(), buffer.status());
+  auto* sum = static_cast<float*>(buffer.value().data());
+  const float values[] = {0, 1};
+  Status copied = device.copy(sum, values, sizeof values);
+  if (!copied.ok()) return throw_status(info.Env(), copied);
+  auto list = Napi::Array::New(info.Env());
+  const auto ask = [&] {
+    device.ops().add(device.queue(), {sum, sum + 1, 1});
+    device.end_step(sum, sizeof(float));
+  };
+  const auto collect = [&] {
+    float came = -1;
+    const Status status = device.collect(&came);
+    if (status.ok())
+      list.Set(list.Length(), came);
+    else
+      list.Set(list.Length(), status.message());
+  };
+  collect();
+  ask();
+  collect();
+  for (int i = 0; i < k_steps_on_way; ++i) ask();
+  collect();
+  ask();
+  for (int i = 0; i < k_steps_on_way; ++i) collect();
+  ask();
+  if (const Status finished = device.finish(); !finished.ok())
+    return throw_status(info.Env(), finished);
+  collect();
+  for (int i = 0; i < k_steps_on_way + 1; ++i) ask();
+  collect();
+  return list;
+}
+
 Napi::Value ops_embed(const Napi::CallbackInfo& info) {
   return on_device(info, [](Device& device, const Fields& f) {
-    device.ops().embed(device.queue(),
-                       {read_weight(f), f.ints("tokens"), static_cast<int>(f.length("tokens")),
-                        f.real("scale"), f.floats("out")});
+    std::vector<SampleResult> drawn;
+    for (int64_t i = 0; f.has("drawn") && i < f.length("drawn"); ++i)
+      drawn.push_back({0, f.ints("drawn")[i], 0, 0});
+    device.ops().embed(
+        device.queue(),
+        {read_weight(f), f.ints("tokens"), static_cast<int>(f.length("tokens")), f.real("scale"),
+         f.floats("out"), drawn.data(), static_cast<int>(drawn.size())});
+    wait_for(device);
   });
 }
 
@@ -435,6 +481,7 @@ void register_ops(Napi::Env env, Napi::Object exports) {
   add("opsDevice", ops_device);
   add("opsRows", ops_rows);
   add("opsAlloc", ops_alloc);
+  add("opsSteps", ops_steps);
   add("opsEmbed", ops_embed);
   add("opsNorm", ops_norm);
   add("opsRope", ops_rope);
