@@ -156,7 +156,7 @@ void check_heads(Checker& checker, bool small) {
 
 // So many blocks that each walks all ranges, and what masks and caps do.
 void check_attention_more(Checker& checker, bool small) {
-  const int rows = small ? 256 : 700;
+  const int rows = small ? 256 : 1200;
   for (const DType type : {DType::f32, DType::f16})
     checker.check(std::string("attention ") + info_of(type).name + " in many blocks", 1e-5,
                   [&](Arena& arena) {
@@ -365,16 +365,17 @@ void check_bits(Job& job) {
         [&](Arena& arena) { return multiply(arena, {type}, {rows}, cols, 0, most); },
         [&](Arena& arena) { return multiply(arena, {type}, {rows}, cols, most - 1, 1); });
   // Among few rows ranges go to different blocks, among many one block walks them all.
-  const int context = job.small ? 150 : 2000;
+  const int context = job.small ? 150 : 2000, heads = job.small ? 8 : 32;
   for (const DType type : {DType::f32, DType::f16, DType::q8_0})
     for (const int rows : {2, job.small ? 9 : 100, job.small ? 40 : 1000})
       check(
           "attention " + std::string(info_of(type).name) + " rows " + std::to_string(rows),
           [&](Arena& arena) {
-            return attend(arena, {type, 8, 2, 128, context - rows + 1, rows});
+            return attend(arena, {type, heads, heads / 4, 128, context - rows + 1, rows});
           },
           [&](Arena& arena) {
-            return attend(arena, {type, 8, 2, 128, context - rows + 1, rows}, rows - 1);
+            return attend(arena, {type, heads, heads / 4, 128, context - rows + 1, rows},
+                          rows - 1);
           });
 }
 

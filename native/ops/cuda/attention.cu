@@ -10,7 +10,7 @@ namespace {
 
 constexpr int k_chunk = k_warp;  // positions in shared memory at a time: one per lane
 constexpr int k_max_head_dim = 256;
-constexpr size_t k_many_blocks = 256;  // about two for each multiprocessor of the largest devices
+constexpr size_t k_enough_blocks = 2;  // for each multiprocessor: more of them need not be made
 
 // What a block keeps: queries, one chunk of keys and values (a column more, so that lanes that
 // walk rows meet different banks), and whether it came last.
@@ -42,7 +42,7 @@ __device__ __forceinline__ void load_chunk(const View& view, int first, int end,
     const int position = first + i / dim, d = i % dim;
     float key = 0, value = 0;
     if (position < end) {
-      const int page = view.params.plan.pages[view.tile.first_page + position / page_tokens];
+      const int page = view.params.pages[view.tile.first_page + position / page_tokens];
       const int slot = position % page_tokens, layer = view.params.args.layer;
       key = read_cached<dtype>(cache.shape, plane_of<dtype>(cache, page, layer, 0, view.kv_head),
                                slot, d);
@@ -133,11 +133,11 @@ template <DType dtype, int n_values>
 __global__ void __launch_bounds__(k_attention_threads, 2)
     attention_kernel(const __grid_constant__ AttentionParams params) {
   begin_kernel();
-  const Tile tile = params.plan.tiles[blockIdx.x];
+  const Tile tile = params.tiles.of[blockIdx.x];
   const View view{params, tile, static_cast<int>(blockIdx.y)};
   const Shared shared = Shared::of(params.args.cache.shape.head_dim);
   const int first = static_cast<int>(blockIdx.z);
-  const int last = params.split ? first + 1 : tile.n_ranges;
+  const int last = params.split != 0 ? first + 1 : tile.n_ranges;
   if (first >= tile.n_ranges) return;
 
   load_queries(view, shared.queries);
@@ -154,14 +154,44 @@ AttentionKernel kernel_of(int head_dim) {
   return attention_kernel<dtype, 8>;
 }
 
-AttentionLaunch launch_for(const KvShape& shape) {
-  if (shape.dtype == DType::f16 && shape.head_dim % k_copied_halves == 0 &&
-      shape.head_dim <= k_mma_head_dim)
-    return mma_attention(shape.head_dim);
+bool takes_mma(const KvShape& shape) {
+  return shape.dtype == DType::f16 && shape.head_dim % k_copied_halves == 0 &&
+         shape.head_dim <= k_mma_head_dim;
+}
+
+AttentionLaunch launch_for(const KvShape& shape, bool many) {
+  if (takes_mma(shape)) return mma_attention(shape.head_dim, many);
   const auto kernel = shape.dtype == DType::f32   ? kernel_of<DType::f32>(shape.head_dim)
                       : shape.dtype == DType::f16 ? kernel_of<DType::f16>(shape.head_dim)
                                                   : kernel_of<DType::q8_0>(shape.head_dim);
-  return {kernel, k_attention_threads, shared_bytes_for(shape.head_dim)};
+  return {kernel, shared_bytes_for(shape.head_dim)};
+}
+
+void start(Stream& stream, AttentionParams& params, const Tiles& tiles, bool many) {
+  if (tiles.n == 0) return;
+  const KvShape& shape = params.args.cache.shape;
+  params.tiles = tiles;
+  params.lines = many ? k_many_lines : k_lines;
+  params.split = 0;
+  const size_t n_blocks = static_cast<size_t>(tiles.n) * static_cast<size_t>(shape.kv_heads);
+  // To split is faster and needs memory; without it a block walks all ranges to the same bits.
+  const auto n_enough = k_enough_blocks * static_cast<size_t>(stream.multiprocessors());
+  if (tiles.n_ranges > 1 && n_blocks < n_enough) {
+    const size_t floats = static_cast<size_t>(tiles.all_ranges) *
+                          static_cast<size_t>(shape.kv_heads) * static_cast<size_t>(params.lines) *
+                          static_cast<size_t>(2 + shape.head_dim);
+    params.partials = static_cast<float*>(stream.try_workspace(floats * sizeof(float)));
+    params.split = params.partials ? 1 : 0;
+  }
+  if (params.split != 0) {
+    params.counters = stream.counters(n_blocks);
+    if (!params.counters) return;
+  }
+  const AttentionLaunch how = launch_for(shape, many);
+  // A block beyond the ranges ends at once.
+  const int n_blocks_each = params.split != 0 ? rounded_up(tiles.n_ranges) : 1;
+  launch(stream, how.kernel, {tiles.n, shape.kv_heads, n_blocks_each}, k_attention_threads,
+         how.shared_bytes, params);
 }
 
 }  // namespace
@@ -173,32 +203,16 @@ void attention(Stream& stream, const AttentionArgs& args) {
                              "Expected heads of at most %d dimensions but found %d", k_max_head_dim,
                              shape.head_dim));
   const int group = args.heads / shape.kv_heads;
-  const AttentionPlan& plan =
-      stream.step().attention(stream, {args.spans, args.n_spans, shape.page_tokens}, group);
-  if (!plan.tiles) return;
-  const size_t n_blocks = static_cast<size_t>(plan.n_tiles) * static_cast<size_t>(shape.kv_heads);
+  const AttentionPlan& plan = stream.step().attention(
+      stream, {args.spans, args.n_spans, shape.page_tokens}, group, takes_mma(shape));
+  if (!plan.pages) return;
   AttentionParams params{};
   params.args = args;
   params.args.spans = nullptr;  // the plan has them; nothing of the host's may differ between steps
-  params.plan = plan;
+  params.pages = plan.pages;
   params.group = group;
-  // To split is faster and needs memory; without it a block walks all ranges to the same bits.
-  if (plan.n_ranges > 1 && n_blocks < k_many_blocks) {
-    const size_t floats = static_cast<size_t>(plan.all_ranges) *
-                          static_cast<size_t>(shape.kv_heads) * k_lines *
-                          static_cast<size_t>(2 + shape.head_dim);
-    params.partials = static_cast<float*>(stream.try_workspace(floats * sizeof(float)));
-    params.split = params.partials != nullptr;
-  }
-  if (params.split) {
-    params.counters = stream.counters(n_blocks);
-    if (!params.counters) return;
-  }
-  const AttentionLaunch how = launch_for(shape);
-  // A block beyond the ranges ends at once.
-  const int n_blocks_each = params.split ? rounded_up(plan.n_ranges) : 1;
-  launch(stream, how.kernel, {plan.n_tiles, shape.kv_heads, n_blocks_each}, how.threads,
-         how.shared_bytes, params);
+  start(stream, params, plan.few, false);
+  start(stream, params, plan.many, true);
 }
 
 }  // namespace millrace::cuda

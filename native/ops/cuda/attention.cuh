@@ -19,11 +19,13 @@ constexpr int k_lines_of_warp = k_lines / k_attention_warps;
 
 struct AttentionParams {
   AttentionArgs args;
-  AttentionPlan plan;
-  float* partials;     // [ranges of all tiles, kv_heads, k_lines, 2 + head_dim]: max, sum, values
+  const int32_t* pages;
+  Tiles tiles;
+  float* partials;     // [ranges of all tiles, kv_heads, lines, 2 + head_dim]: max, sum, values
   unsigned* counters;  // [tiles, kv_heads]
+  int lines;           // that a tile may have
   int group;           // query heads per kv head
-  bool split;          // one block per range
+  int split;           // not 0: one block per range
 };
 
 // The running softmax of one line, kept by a warp: lane l has the dimensions l, l + 32, ...
@@ -67,7 +69,7 @@ __device__ __forceinline__ float* partial_of(const View& view, int range, int li
   const KvShape& shape = view.params.args.cache.shape;
   const int64_t place =
       static_cast<int64_t>(view.tile.first_range + range) * shape.kv_heads + view.kv_head;
-  return view.params.partials + (place * k_lines + line) * (2 + shape.head_dim);
+  return view.params.partials + (place * view.params.lines + line) * (2 + shape.head_dim);
 }
 
 template <int n_values>
@@ -87,16 +89,28 @@ __device__ __forceinline__ void write_partial(const View& view, int line,
 
 // What comes next of a line: its values are added under the larger maximum. Into an empty sum, what
 // is joined comes out unchanged; what saw nothing adds nothing, whatever its values are.
+struct Joint {
+  float kept, weight;
+
+  __device__ __forceinline__ static Joint of(float& max, float& total, float part_max,
+                                             float part_total) {
+    if (part_max == -INFINITY) return {1, 0};
+    const float larger = fmaxf(max, part_max);
+    const Joint joint{exponential(max - larger), exponential(part_max - larger)};
+    total = fmaf(total, joint.kept, part_total * joint.weight);
+    max = larger;
+    return joint;
+  }
+  __device__ __forceinline__ float operator()(float all, float part) const {
+    return weight == 0 ? all : fmaf(all, kept, part * weight);
+  }
+};
+
 template <int n_values>
 __device__ __forceinline__ void join(Sum<n_values>& all, const Sum<n_values>& part) {
-  if (part.max == -INFINITY) return;
-  const float max = fmaxf(all.max, part.max);
-  const float kept = exponential(all.max - max), weight = exponential(part.max - max);
-  all.total = fmaf(all.total, kept, part.total * weight);
-  all.max = max;
+  const Joint joint = Joint::of(all.max, all.total, part.max, part.total);
 #pragma unroll
-  for (int i = 0; i < n_values; ++i)
-    all.values[i] = fmaf(all.values[i], kept, part.values[i] * weight);
+  for (int i = 0; i < n_values; ++i) all.values[i] = joint(all.values[i], part.values[i]);
 }
 
 template <int n_values>
@@ -136,15 +150,27 @@ __device__ __forceinline__ bool came_last(const AttentionParams& params, const T
   return *others_left == 0;
 }
 
+// Whether a block has the whole of its lines, else it leaves a part of them.
+__device__ __forceinline__ bool writes_out(const View& view) {
+  return view.params.split == 0 || view.tile.n_ranges == 1;
+}
+
+// The last block of a tile to end joins what all of them left.
+template <int n_values>
+__device__ __forceinline__ void join_left(const View& view, int* others_left) {
+  if (!came_last(view.params, view.tile, others_left)) return;
+  for (int line = warp_of_thread(); line < view.tile.n_lines; line += k_attention_warps)
+    join_partials<n_values>(view, line);
+}
+
 // What a block ends with: this warp's lines written out, or left for the last block of the tile,
 // which joins them.
 template <int n_values>
 __device__ __forceinline__ void end_lines(const View& view,
                                           const Sum<n_values> (&all)[k_lines_of_warp],
                                           int* others_left) {
-  const AttentionParams& params = view.params;
   const Tile& tile = view.tile;
-  const bool whole = !params.split || tile.n_ranges == 1;
+  const bool whole = writes_out(view);
 #pragma unroll
   for (int i = 0; i < k_lines_of_warp; ++i) {
     const int line = i * k_attention_warps + warp_of_thread();
@@ -154,9 +180,7 @@ __device__ __forceinline__ void end_lines(const View& view,
     else
       write_partial(view, line, all[i]);
   }
-  if (whole || !came_last(params, tile, others_left)) return;
-  for (int line = warp_of_thread(); line < tile.n_lines; line += k_attention_warps)
-    join_partials<n_values>(view, line);
+  if (!whole) join_left<n_values>(view, others_left);
 }
 
 // Of attention-mma.cu: an f16 cache whose heads are whole copies of 16 bytes, on tensor cores.
@@ -165,10 +189,9 @@ constexpr int k_mma_head_dim = 128;
 using AttentionKernel = void (*)(AttentionParams);
 struct AttentionLaunch {
   AttentionKernel kernel;
-  int threads;
   size_t shared_bytes;
 };
 constexpr int k_copied_halves = 8;  // of one copy of 16 bytes
-AttentionLaunch mma_attention(int head_dim);
+AttentionLaunch mma_attention(int head_dim, bool many);
 
 }  // namespace millrace::cuda

@@ -29,9 +29,11 @@ const void* Step::array(Stream& stream, const void* from, size_t size_bytes) {
   return copy;
 }
 
-const AttentionPlan& Step::attention(Stream& stream, const Spans& spans, int group) {
-  if (attention_.tiles && attended_ == spans && group_ == group) return attention_;
-  std::vector<Tile> tiles;
+const AttentionPlan& Step::attention(Stream& stream, const Spans& spans, int group,
+                                     bool wants_many) {
+  if (attention_.pages && attended_ == spans && group_ == group && wants_many_ == wants_many)
+    return attention_;
+  std::vector<Tile> few, many;
   std::vector<int32_t> pages;
   attention_ = {};
   for (int i = 0; i < spans.n_spans; ++i) {
@@ -39,22 +41,32 @@ const AttentionPlan& Step::attention(Stream& stream, const Spans& spans, int gro
     const auto first_page = static_cast<int32_t>(pages.size());
     const int n_pages = divide_up(span.first_position + span.n_rows, spans.page_tokens);
     pages.insert(pages.end(), span.pages, span.pages + n_pages);
-    for (int line = 0; line < span.n_rows * group; line += k_lines) {
-      const int n_lines = std::min(k_lines, span.n_rows * group - line);
+    const int end_line = span.n_rows * group;
+    for (int line = 0; line < end_line;) {
+      const bool is_many = wants_many && end_line - line > k_many_lines / 2;
+      const int n_lines = std::min(is_many ? k_many_lines : k_lines, end_line - line);
       const int end = span.first_position + (line + n_lines - 1) / group + 1;
       const int n_ranges = divide_up(end, k_range);
-      tiles.push_back({span.first_row, span.first_position, line, n_lines, first_page, n_ranges,
-                       attention_.all_ranges});
-      attention_.all_ranges += n_ranges;
-      attention_.n_ranges = std::max(attention_.n_ranges, n_ranges);
+      Tiles& tiles = is_many ? attention_.many : attention_.few;
+      (is_many ? many : few)
+          .push_back({span.first_row, span.first_position, line, n_lines, first_page, n_ranges,
+                      tiles.all_ranges});
+      tiles.all_ranges += n_ranges;
+      tiles.n_ranges = std::max(tiles.n_ranges, n_ranges);
+      line += n_lines;
     }
   }
-  fill_up(tiles, Tile{});
-  attention_.pages = staged(stream, pages);
-  attention_.tiles = attention_.pages ? staged(stream, tiles) : nullptr;
-  attention_.n_tiles = static_cast<int>(tiles.size());
+  const auto stage = [&](std::vector<Tile>& from, Tiles& tiles) {
+    fill_up(from, Tile{});
+    tiles.of = staged(stream, from);
+    tiles.n = static_cast<int>(from.size());
+    return tiles.of || from.empty();
+  };
+  const int32_t* staged_pages = staged(stream, pages);
+  if (stage(few, attention_.few) && stage(many, attention_.many)) attention_.pages = staged_pages;
   attended_ = spans;
   group_ = group;
+  wants_many_ = wants_many;
   return attention_;
 }
 

@@ -16,11 +16,12 @@ class Stream;
 
 constexpr int divide_up(int64_t n, int by) { return static_cast<int>((n + by - 1) / by); }
 
-constexpr int k_lines = 16;   // of a tile: a query head of one token is a line
-constexpr int k_range = 128;  // positions whose softmax is summed apart
+constexpr int k_lines = 16;       // of a tile: a query head of one token is a line
+constexpr int k_many_lines = 64;  // of a tile of many
+constexpr int k_range = 128;      // positions whose softmax is summed apart
 
-// Up to k_lines lines of one sequence under one kv head. Line l of a span belongs to token
-// l / group and to query head l % group of the kv head.
+// Up to k_lines or k_many_lines lines of one sequence under one kv head. Line l of a span belongs
+// to token l / group and to query head l % group of the kv head.
 struct Tile {
   int32_t first_row;       // of the span, in the batch
   int32_t first_position;  // of the span
@@ -32,12 +33,15 @@ struct Tile {
 };
 
 // In device memory, as long as the step lasts.
-struct AttentionPlan {
-  const Tile* tiles = nullptr;  // null after an error, or when there is nothing to do
-  const int32_t* pages = nullptr;
-  int n_tiles = 0;
+struct Tiles {
+  const Tile* of = nullptr;
+  int n = 0;
   int n_ranges = 0;    // of the longest tile
   int all_ranges = 0;  // of all tiles
+};
+struct AttentionPlan {
+  const int32_t* pages = nullptr;  // null after an error, or when there is nothing to do
+  Tiles few, many;                 // of up to k_lines, of up to k_many_lines
 };
 
 // Where one row of the batch goes; row -1: there is none.
@@ -62,7 +66,8 @@ class Step {
  public:
   // The device's copy of a host array; null after an error.
   const void* array(Stream& stream, const void* from, size_t size_bytes);
-  const AttentionPlan& attention(Stream& stream, const Spans& spans, int group);
+  // Without tiles of many lines where they are not wanted.
+  const AttentionPlan& attention(Stream& stream, const Spans& spans, int group, bool wants_many);
   const StorePlan& store(Stream& stream, const Spans& spans);
   void forget() { *this = Step(); }
 
@@ -75,6 +80,7 @@ class Step {
   std::vector<Copy> copies_;
   Spans attended_{}, stored_{};
   int group_ = 0;
+  bool wants_many_ = false;
   AttentionPlan attention_;
   StorePlan store_;
 };
