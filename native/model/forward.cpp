@@ -108,7 +108,7 @@ void feed_forward(const Pass& pass, const Layer& layer) {
                      {{form_for(pass, layer.gate), layer.gate_bias, w.gate, 0},
                       {form_for(pass, layer.up), layer.up_bias, w.up, 0}}});
   ops.gate(queue,
-           {w.gate, w.up, w.gate, static_cast<int64_t>(s.n) * config.hidden_dim, config.act});
+           {w.gate, w.up, w.gate, static_cast<int64_t>(s.n) * config.hidden_dim, config.act, true});
   ops.matmul(queue, {w.gate,
                      config.hidden_dim,
                      s.n,

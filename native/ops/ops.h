@@ -164,6 +164,9 @@ struct GateArgs {
   float* out;
   int64_t count;  // n * dim
   Act act;
+  // Nobody but the product after it reads out, gate and up: where it can do without, they may be
+  // left with anything.
+  bool is_passed_on = false;
 };
 
 // x += y.

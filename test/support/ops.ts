@@ -126,6 +126,15 @@ export const ops = probe<{
   matmulTables(): string[]
   matmulTypes(): { name: string; block: number }[]
   packedBytes(table: string, type: string, rows: number, cols: number): number
+  feedForward(
+    table: string,
+    x: Float32Array,
+    n: number,
+    gate: Product,
+    up: Product,
+    down: Product,
+    isPassedOn: boolean,
+  ): Float32Array
   matmul(
     table: string,
     threads: number,

@@ -3,9 +3,14 @@
 // all tokens of the block. A weight's tiles are A fragments already, and those of x lie as the
 // products want them, so nothing is rearranged and no tensor map is needed. Blocks stay for all
 // that there is to do: the next tiles are on their way while sums are written.
+//
+// Where what is multiplied is gated and goes into another product, one warpgroup has the gate's
+// rows and the other those of the same number that the gate multiplies: they hand each other half
+// of their sums, and the product's input is written as it wants it.
 
 #include <algorithm>
 
+#include "ops/cuda/gate.cuh"
 #include "ops/cuda/matmul.cuh"
 
 namespace millrace::cuda {
@@ -19,104 +24,121 @@ constexpr int k_block_bands = k_consumer_warps;
 constexpr int k_band_bytes = k_band * k_columns * 2;  // of a tile
 constexpr int k_steps = k_columns / 16;
 
+constexpr int k_group_threads = k_group_warps * k_warp;
+
 // Blocks of two widths: the narrow one where the wide one would leave multiprocessors idle.
-template <int groups>
+template <int groups, bool gated>
 struct Shape {
-  static constexpr BlockShape block = {k_block_bands, groups* k_group};
+  static constexpr BlockShape block = {gated ? k_group_warps : k_block_bands, groups* k_group};
   static constexpr int weight_bytes = k_block_bands * k_band_bytes;
   static constexpr int stage_bytes = weight_bytes + block.tokens * k_columns * 2;
   static constexpr int stages = 192 * 1024 / stage_bytes;
-  static constexpr size_t phase_bytes = 2 * stages * sizeof(Phase);
-  static constexpr size_t shared_bytes = size_t{stages} * stage_bytes + phase_bytes;
+  static constexpr int handed_floats = gated ? groups / 2 * 4 * k_group_threads : 0;  // by a group
+  static constexpr int phases_at = stages * stage_bytes + k_consumers * handed_floats * 4;
+  static constexpr size_t shared_bytes = phases_at + (2 * stages + 2) * sizeof(Phase);
 };
 
 // Where a warp is in the ring.
-template <int groups>
+template <int groups, bool gated>
 struct Ring {
+  using Room = Shape<groups, gated>;
   int stage = 0, parity = 0;
 
   __device__ __forceinline__ void go_on() {
-    if (++stage < Shape<groups>::stages) return;
+    if (++stage < Room::stages) return;
     stage = 0;
     parity ^= 1;
   }
   __device__ __forceinline__ char* tile() const {
-    return shared_memory() + stage * Shape<groups>::stage_bytes;
+    return shared_memory() + stage * Room::stage_bytes;
   }
   __device__ __forceinline__ static Phase* phases() {
-    return reinterpret_cast<Phase*>(shared_memory() +
-                                    Shape<groups>::stages * Shape<groups>::stage_bytes);
+    return reinterpret_cast<Phase*>(shared_memory() + Room::phases_at);
   }
   __device__ __forceinline__ Phase* full() const { return phases() + stage; }
-  __device__ __forceinline__ Phase* empty() const {
-    return phases() + Shape<groups>::stages + stage;
+  __device__ __forceinline__ Phase* empty() const { return phases() + Room::stages + stage; }
+  __device__ __forceinline__ static BlockPlace place(const MatmulParams& params,
+                                                     const Output& output, int id) {
+    return place_of(params, output, Room::block, id);
+  }
+  // Of what the warpgroups hand each other: both have given theirs, both have taken it.
+  __device__ __forceinline__ static Phase* given() { return phases() + 2 * Room::stages; }
+  __device__ __forceinline__ static Phase* taken() { return given() + 1; }
+  __device__ __forceinline__ static float* handed_by(int group) {
+    char* handed = shared_memory() + Room::stages * Room::stage_bytes;
+    return reinterpret_cast<float*>(handed) + group * Room::handed_floats;
   }
 };
 
-// Calls f(output, place) for all that this block has to make.
-template <int groups, class F>
+// Calls f(output, id) for all that this block has to make; a place of the gate is that of
+// what it multiplies, too.
+template <class Ring, class F>
 __device__ __forceinline__ void for_places(const MatmulParams& params, const F& f) {
+  constexpr bool gated = Ring::Room::handed_floats > 0;
   auto id = static_cast<int>(blockIdx.x);
-  for (int i = 0; i < params.n_outputs; ++i) {
+  for (int i = 0; i < (gated ? 1 : params.n_outputs); ++i) {
     const Output& output = params.outputs[i];
-    const int blocks = blocks_of(params, output, Shape<groups>::block);
-    for (; id < blocks; id += static_cast<int>(gridDim.x))
-      f(output, place_of(params, output, Shape<groups>::block, id));
+    const int blocks = blocks_of(params, output, Ring::Room::block);
+    for (; id < blocks; id += static_cast<int>(gridDim.x)) f(output, id);
     id -= blocks;
   }
 }
 
 // What one tile takes from memory; bands and tokens beyond the last are not copied, and what they
-// give is not written.
+// give is not written. The gate's are whole.
 struct Share {
   int bands, tokens;
 
-  template <int groups>
+  template <class Ring>
   __device__ __forceinline__ static Share of(const MatmulParams& params, const Output& output,
                                              const BlockPlace& place) {
     const int bands = (output.rows + k_band - 1) / k_band - place.band;
     const int tokens = params.n - place.token;
-    constexpr BlockShape most = Shape<groups>::block;
+    constexpr BlockShape most = Ring::Room::block;
     return {bands < most.bands ? bands : most.bands, tokens < most.tokens ? tokens : most.tokens};
   }
 };
 
-template <int groups>
+template <class Ring>
 __device__ __forceinline__ void copy_weights(const MatmulParams& params, const Output& output,
-                                             const BlockPlace& place, int tile,
-                                             const Ring<groups>& ring) {
-  const Share share = Share::of<groups>(params, output, place);
-  arrive_and_expect(ring.full(), share.bands * k_band_bytes + share.tokens * k_columns * 2);
-  for (int i = 0; i < share.bands; ++i) {
-    const int64_t at = static_cast<int64_t>(place.band + i) * params.tiles + tile;
-    copy_bulk(ring.tile() + i * k_band_bytes, output.weight + at * k_band_bytes, k_band_bytes,
-              ring.full());
+                                             const BlockPlace& place, int tile, const Ring& ring) {
+  constexpr int sides = k_block_bands / Ring::Room::block.bands;
+  const Share share = Share::of<Ring>(params, output, place);
+  arrive_and_expect(ring.full(), sides * share.bands * k_band_bytes + share.tokens * k_columns * 2);
+  for (int side = 0; side < sides; ++side) {
+    const char* weight = side == 0 ? output.weight : params.outputs[1].weight;
+    char* to = ring.tile() + side * k_group_warps * k_band_bytes;
+    for (int i = 0; i < share.bands; ++i) {
+      const int64_t at = static_cast<int64_t>(place.band + i) * params.tiles + tile;
+      copy_bulk(to + i * k_band_bytes, weight + at * k_band_bytes, k_band_bytes, ring.full());
+    }
   }
 }
 
-template <int groups>
+template <class Ring>
 __device__ __forceinline__ void copy_tokens(const MatmulParams& params, const Output& output,
-                                            const BlockPlace& place, int tile,
-                                            const Ring<groups>& ring) {
+                                            const BlockPlace& place, int tile, const Ring& ring) {
   const int64_t at = static_cast<int64_t>(tile) * params.n + place.token;
-  copy_bulk(ring.tile() + Shape<groups>::weight_bytes, params.in.x + at * k_columns,
-            Share::of<groups>(params, output, place).tokens * k_columns * 2, ring.full());
+  copy_bulk(ring.tile() + Ring::Room::weight_bytes, params.in.x + at * k_columns,
+            Share::of<Ring>(params, output, place).tokens * k_columns * 2, ring.full());
 }
 
 // By one thread. No kernel writes weights: those of the first tiles are on their way before the
 // kernel before has ended. Who multiplies waits for it by waiting for the first tile.
-template <int groups>
+template <class Ring>
 __device__ __forceinline__ void produce(const MatmulParams& params) {
-  Ring<groups> early, ring;
+  Ring early, ring;
   int n_early = 0;
-  for_places<groups>(params, [&](const Output& output, const BlockPlace& place) {
-    for (int tile = 0; tile < params.tiles && n_early < Shape<groups>::stages; ++tile, ++n_early) {
+  for_places<Ring>(params, [&](const Output& output, int id) {
+    const BlockPlace place = Ring::place(params, output, id);
+    for (int tile = 0; tile < params.tiles && n_early < Ring::Room::stages; ++tile, ++n_early) {
       copy_weights(params, output, place, tile, early);
       early.go_on();
     }
   });
   wait_for_earlier();
-  for_places<groups>(params, [&](const Output& output, const BlockPlace& place) {
+  for_places<Ring>(params, [&](const Output& output, int id) {
+    const BlockPlace place = Ring::place(params, output, id);
     for (int tile = 0; tile < params.tiles; ++tile, --n_early) {
       if (n_early <= 0) {
         wait_phase(ring.empty(), ring.parity ^ 1);
@@ -135,9 +157,8 @@ struct Sums {
 
 // The products of a slice's tiles. A warpgroup waits for those of a tile before it reads the next
 // weights; meanwhile the tensor cores have those of the other one.
-template <bool bf16, int groups>
-__device__ __forceinline__ void multiply_slice(int n_tiles, Ring<groups>& ring,
-                                               Sums<groups>& sums) {
+template <bool bf16, class Ring, int groups>
+__device__ __forceinline__ void multiply_slice(int n_tiles, Ring& ring, Sums<groups>& sums) {
   const int lane = lane_of_thread();
   for (int i = 0; i < n_tiles; ++i) {
     wait_phase(ring.full(), ring.parity);
@@ -155,7 +176,7 @@ __device__ __forceinline__ void multiply_slice(int n_tiles, Ring<groups>& ring,
     begin_products();
 #pragma unroll
     for (int step = 0; step < k_steps; ++step)
-      multiply_group<bf16>(sums.of, a[step], tile + Shape<groups>::weight_bytes, step,
+      multiply_group<bf16>(sums.of, a[step], tile + Ring::Room::weight_bytes, step,
                            i > 0 || step > 0);
     commit_products();
     wait_products<0>(sums.of);
@@ -164,20 +185,29 @@ __device__ __forceinline__ void multiply_slice(int n_tiles, Ring<groups>& ring,
   }
 }
 
+// Of this warp's band, the slices in order.
+template <bool bf16, class Ring, int groups>
+__device__ __forceinline__ void multiply_tiles(int tiles, Ring& ring, Sums<groups>& total) {
+  Sums<groups> slice;
+  for (int i = 0; i < k_slices; ++i) {
+    const int n_tiles = slice_begin(tiles, i + 1) - slice_begin(tiles, i);
+    if (n_tiles == 0) continue;
+    multiply_slice<bf16>(n_tiles, ring, slice);
+#pragma unroll
+    for (int g = 0; g < groups; ++g)
+#pragma unroll
+      for (int j = 0; j < 4; ++j) total.of[g][j] += slice.of[g][j];
+  }
+}
+
 template <bool bf16, int groups>
 __device__ __forceinline__ void consume(const MatmulParams& params) {
-  Ring<groups> ring;
-  for_places<groups>(params, [&](const Output& output, const BlockPlace& place) {
-    Sums<groups> slice, total{};
-    for (int i = 0; i < k_slices; ++i) {
-      const int n_tiles = slice_begin(params.tiles, i + 1) - slice_begin(params.tiles, i);
-      if (n_tiles == 0) continue;
-      multiply_slice<bf16>(n_tiles, ring, slice);
-#pragma unroll
-      for (int g = 0; g < groups; ++g)
-#pragma unroll
-        for (int j = 0; j < 4; ++j) total.of[g][j] += slice.of[g][j];
-    }
+  using Place = Ring<groups, false>;
+  Place ring;
+  for_places<Place>(params, [&](const Output& output, int id) {
+    Sums<groups> total{};
+    multiply_tiles<bf16>(params.tiles, ring, total);
+    const BlockPlace place = Place::place(params, output, id);
     const int lane = lane_of_thread();
     const int row = (place.band + warp_of_thread()) * k_band + lane / 4;
     const int token = place.token + lane % 4 * 2;
@@ -198,40 +228,142 @@ __device__ __forceinline__ void consume(const MatmulParams& params) {
   });
 }
 
-template <bool bf16, int groups>
-__global__ void __launch_bounds__(k_threads, 1)
-    group_matmul_kernel(const __grid_constant__ MatmulParams params) {
-  if constexpr (k_has_groups) {
-    let_next_start();
-    if (threadIdx.x == 0) {
-      Ring<groups> ring;
-      for (int i = 0; i < Shape<groups>::stages; ++i, ring.go_on()) {
-        open_phase(ring.full(), 1);
-        open_phase(ring.empty(), k_consumer_warps);
+// The products of the gate and of what it multiplies, in bf16, gated and rounded.
+struct GatedParams {
+  MatmulParams products;
+  int64_t act;      // an Act
+  uint16_t* out;    // [tiles of 64 rows, n, 64], chunks turned
+  float* out_unit;  // [n], ones
+};
+
+// A warpgroup ends with half of the tokens. Two lanes whose rows are neighbours have a word of both
+// rows for a token each.
+template <int groups>
+__device__ __forceinline__ void write_gated(const GatedParams& params, const BlockPlace& place,
+                                            int group, int thread, const float* taken,
+                                            const Sums<groups>& total) {
+  const MatmulParams& products = params.products;
+  const int lane = thread % k_warp, band = thread / k_warp;
+  const int row = (place.band + band) * k_band + lane / 4;
+  const int odd = lane / 4 % 2;
+  const int token = place.token + group * groups / 2 * k_group + lane % 4 * 2 + odd;
+  const int64_t first = static_cast<int64_t>(place.band) / k_group_warps * products.n;
+#pragma unroll
+  for (int side = 0; side < 2; ++side) {
+    const float gate_bias = bias_of(products.outputs[0], row + side * 8);
+    const float up_bias = bias_of(products.outputs[1], row + side * 8);
+#pragma unroll
+    for (int g = 0; g < groups / 2; ++g) {
+      uint32_t bits[2];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int j = side * 2 + i;
+        const float mine = group == 0 ? total.of[g][j] : total.of[groups / 2 + g][j];
+        const float other = taken[(g * 4 + j) * k_group_threads + thread];
+        const float gate = (group == 0 ? mine : other) + gate_bias;
+        const float up = (group == 0 ? other : mine) + up_bias;
+        bits[i] = bf16_of_f32(activate(gate, static_cast<Act>(params.act)) * up);
       }
-      publish_shared();
+      const uint32_t got = shuffle_xor(odd ? bits[0] : bits[1], 4);
+      const uint32_t word = odd ? got | bits[1] << 16 : bits[0] | got << 16;
+      const int one = token + g * k_group, chunk = band * 2 + side;
+      if (one < products.n)
+        *reinterpret_cast<uint32_t*>(params.out + (first + one) * k_columns +
+                                     turned(one, chunk) * k_chunk_halves + (lane / 4 - odd)) = word;
     }
-    __syncthreads();
-    if (warp_of_thread() < k_consumer_warps)
-      consume<bf16, groups>(params);
-    else if (lane_of_thread() == 0)
-      produce<groups>(params);
   }
 }
 
 template <int groups>
-void launch_width(Stream& stream, const MatmulParams& params, int blocks, bool bf16) {
-  launch(stream, bf16 ? group_matmul_kernel<true, groups> : group_matmul_kernel<false, groups>,
-         {std::min(blocks, stream.multiprocessors())}, k_threads, Shape<groups>::shared_bytes,
-         params);
+__device__ __forceinline__ void consume_gated(const GatedParams& params) {
+  using Place = Ring<groups, true>;
+  Place ring;
+  const MatmulParams& products = params.products;
+  for_places<Place>(products, [&](const Output& output, int id) {
+    Sums<groups> total{};
+    multiply_tiles<true>(products.tiles, ring, total);
+    const int thread = thread_anew(), group = thread / k_group_threads;
+    const BlockPlace place = Place::place(products, output, id);
+    const int lane = thread % k_warp;
+    const int parity = id / static_cast<int>(gridDim.x) % 2;  // this block's first, second, ...
+    wait_phase(Place::taken(), parity ^ 1);
+    float* given = Place::handed_by(group) + thread % k_group_threads;
+#pragma unroll
+    for (int g = 0; g < groups / 2; ++g)
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        given[(g * 4 + j) * k_group_threads] =
+            group == 0 ? total.of[groups / 2 + g][j] : total.of[g][j];
+    order_warp();
+    if (lane == 0) arrive(Place::given());
+    wait_phase(Place::given(), parity);
+    write_gated(params, place, group, thread % k_group_threads, Place::handed_by(1 - group), total);
+    if (place.band == 0 && thread < Place::Room::block.tokens && place.token + thread < products.n)
+      params.out_unit[place.token + thread] = 1.0f;
+    order_warp();
+    if (lane == 0) arrive(Place::taken());
+  });
+}
+
+template <class Ring>
+__device__ __forceinline__ void open_phases() {
+  let_next_start();
+  if (threadIdx.x == 0) {
+    Ring ring;
+    for (int i = 0; i < Ring::Room::stages; ++i, ring.go_on()) {
+      open_phase(ring.full(), 1);
+      open_phase(ring.empty(), k_consumer_warps);
+    }
+    open_phase(ring.given(), k_consumer_warps);
+    open_phase(ring.taken(), k_consumer_warps);
+    publish_shared();
+  }
+  __syncthreads();
+}
+
+template <bool bf16, int groups>
+__global__ void __launch_bounds__(k_threads, 1)
+    group_matmul_kernel(const __grid_constant__ MatmulParams params) {
+  if constexpr (k_has_groups) {
+    open_phases<Ring<groups, false>>();
+    if (warp_of_thread() < k_consumer_warps)
+      consume<bf16, groups>(params);
+    else if (lane_of_thread() == 0)
+      produce<Ring<groups, false>>(params);
+  }
 }
 
 template <int groups>
+__global__ void __launch_bounds__(k_threads, 1)
+    gated_matmul_kernel(const __grid_constant__ GatedParams params) {
+  if constexpr (k_has_groups) {
+    open_phases<Ring<groups, true>>();
+    if (warp_of_thread() < k_consumer_warps)
+      consume_gated<groups>(params);
+    else if (lane_of_thread() == 0)
+      produce<Ring<groups, true>>(params.products);
+  }
+}
+
+// As many blocks as there are multiprocessors to take them.
+template <class Ring, class Params>
+void launch_blocks(Stream& stream, void (*kernel)(Params), int blocks, const Params& params) {
+  launch(stream, kernel, {std::min(blocks, stream.multiprocessors())}, k_threads,
+         Ring::Room::shared_bytes, params);
+}
+
+template <int groups, bool gated>
 int all_blocks(const MatmulParams& params) {
   int blocks = 0;
-  for (int i = 0; i < params.n_outputs; ++i)
-    blocks += blocks_of(params, params.outputs[i], Shape<groups>::block);
+  for (int i = 0; i < (gated ? 1 : params.n_outputs); ++i)
+    blocks += blocks_of(params, params.outputs[i], Shape<groups, gated>::block);
   return blocks;
+}
+
+template <int groups>
+void launch_width(Stream& stream, const MatmulParams& params, bool bf16) {
+  const auto kernel = bf16 ? group_matmul_kernel<true, groups> : group_matmul_kernel<false, groups>;
+  launch_blocks<Ring<groups, false>>(stream, kernel, all_blocks<groups, false>(params), params);
 }
 
 // Whether products of a warpgroup round as those of warps, for signs and magnitudes from 2^-7 to 2.
@@ -319,9 +451,31 @@ Status check_groups(Stream& stream) {
 }
 
 void launch_groups(Stream& stream, const MatmulParams& params, bool bf16) {
-  const int wide = all_blocks<16>(params);
-  if (wide >= stream.multiprocessors()) return launch_width<16>(stream, params, wide, bf16);
-  launch_width<8>(stream, params, all_blocks<8>(params), bf16);
+  if (all_blocks<16, false>(params) >= stream.multiprocessors())
+    return launch_width<16>(stream, params, bf16);
+  launch_width<8>(stream, params, bf16);
+}
+
+// Where rows of f32 have room there is room for those of bf16 and their units.
+Prepared take_gated(Stream& stream, const GateArgs& gate, int n, int cols) {
+  const MatmulParams* last = last_params(stream, group_matmul_kernel<true, 16>);
+  if (!last) last = last_params(stream, group_matmul_kernel<true, 8>);
+  if (!last || last->n_outputs != 2 || last->n != n || cols % k_columns != 0) return {};
+  const float* made[] = {gate.gate, gate.up};
+  for (int i = 0; i < 2; ++i) {
+    const Output& output = last->outputs[i];
+    if (output.out != made[i] || output.rows != cols || output.out_stride != cols) return {};
+  }
+  auto* out = reinterpret_cast<uint16_t*>(gate.out);
+  auto* unit = gate.out + static_cast<int64_t>(n) * cols / 2;
+  const GatedParams params{taken(stream, last), static_cast<int64_t>(gate.act), out, unit};
+  const int wide = all_blocks<16, true>(params.products);
+  if (wide >= stream.multiprocessors())
+    launch_blocks<Ring<16, true>>(stream, gated_matmul_kernel<16>, wide, params);
+  else
+    launch_blocks<Ring<8, true>>(stream, gated_matmul_kernel<8>,
+                                 all_blocks<8, true>(params.products), params);
+  return {out, unit, nullptr, true};
 }
 
 }  // namespace millrace::cuda

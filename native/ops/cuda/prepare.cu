@@ -1,7 +1,7 @@
 #include "ops/cuda/prepare.h"
 
 #include "ops/cuda/gate.cuh"
-#include "ops/cuda/launch.h"
+#include "ops/cuda/matmul.cuh"
 #include "ops/cuda/norm.cuh"
 #include "ops/cuda/power.cuh"
 
@@ -114,8 +114,12 @@ Prepared prepare(Stream& stream, const MatmulArgs& args, int padded, bool bf16) 
   if (norm && dense && norm->out == args.x && norm->n == args.n && norm->dim == cols)
     return prepare_after(stream, taken(stream, norm), args, padded, bf16);
   const GateArgs* gate = last_gate(stream);
-  if (gate && dense && gate->out == args.x && gate->count == static_cast<int64_t>(args.n) * cols)
-    return prepare_after(stream, taken(stream, gate), args, padded, bf16);
+  if (gate && dense && gate->out == args.x && gate->count == static_cast<int64_t>(args.n) * cols) {
+    const GateArgs before = taken(stream, gate);
+    if (bf16 && before.is_passed_on && args.count == 1)
+      if (const Prepared gated = take_gated(stream, before, args.n, cols); gated.x) return gated;
+    return prepare_after(stream, before, args, padded, bf16);
+  }
   return prepare_after(stream, Nothing(), args, padded, bf16);
 }
 

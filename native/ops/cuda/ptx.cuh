@@ -36,6 +36,13 @@ __device__ __forceinline__ void begin_kernel() {
 
 __device__ __forceinline__ void order_warp() { __syncwarp(); }
 
+// This thread's number. What is derived from it is not kept over a loop that needs the registers.
+__device__ __forceinline__ int thread_anew() {
+  int thread = static_cast<int>(threadIdx.x);
+  asm volatile("" : "+r"(thread));
+  return thread;
+}
+
 template <class T>
 __device__ __forceinline__ T shuffle(T value, int source) {
   return __shfl_sync(0xffffffffu, value, source);

@@ -388,6 +388,19 @@ const afterGate = (n: number, cols: number) => ({
   up: normals(2, n * cols),
 })
 
+/** 129 tokens through two products, a gate and a third; each of the first two has biases. */
+function feedForward(hidden: number, isPassedOn: boolean, types = ['BF16', 'BF16', 'BF16']) {
+  const [n, cols] = [129, 128]
+  const [gate, up, down] = types.map((type, i) =>
+    i < 2 ? product(type, hidden, cols, i + 1) : product(type, 24, hidden),
+  )
+  if (!gate || !up || !down) throw new Error('Expected three types')
+  const biases = [normals(20, hidden), normals(22, hidden)] as const
+  const first = { ...gate, bias: biases[0] }
+  const second = { ...up, bias: biases[1] }
+  return ops.feedForward('cuda', normals(21, n * cols), n, first, second, down, isPassedOn)
+}
+
 /** The second row has its best where few threads look, and the bound has to be moved. */
 function topK(): Float32Array {
   const [width, k] = [20_000, 40]
@@ -434,6 +447,25 @@ test.skipIf(!built).each([
   }
 })
 
+test.skipIf(!built).each([
+  { hidden: 192, types: ['BF16', 'BF16', 'BF16'], fewer: 1 }, // blocks of 128 tokens
+  { hidden: 64, types: ['BF16', 'BF16', 'BF16'], fewer: 1 }, // and of 64
+  { hidden: 80, types: ['BF16', 'BF16', 'BF16'], fewer: 0 }, // a tile is not full
+  { hidden: 192, types: ['BF16', 'BF16', 'Q8_0'], fewer: 0 },
+  { hidden: 192, types: ['BF16', 'F16', 'BF16'], fewer: 0 },
+  { hidden: 192, types: ['F16', 'F16', 'F16'], fewer: 0 },
+])(
+  'two products of $types and a gate of $hidden become one kernel where they can, to the same bits',
+  ({ hidden, types, fewer }) => {
+    const apart = counted(() => feedForward(hidden, false, types))
+    const together = counted(() => feedForward(hidden, true, types))
+    expect(sameBits(together.out, apart.out)).toBe(true)
+    expect(apart.kernels - together.kernels).toBe(fewer)
+    const alone = counted(() => withoutGroups(() => feedForward(hidden, true, types)))
+    expect(sameBits(alone.out, apart.out)).toBe(true)
+  },
+)
+
 const halfTurned = { headDim: 24, invFreq: inverses(5) }
 
 test.skipIf(!built).each([
@@ -478,6 +510,10 @@ const cases = [
   {
     name: 'matmul, warpgroups',
     run: () => multiply(uneven(1, 129, 320), 129, product('F16', 150, 320)),
+  },
+  {
+    name: 'matmul, warpgroups and a gate',
+    run: () => feedForward(192, true),
   },
   {
     name: 'matmul, warpgroups and few rows',

@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -154,6 +155,32 @@ Napi::Value multiply(const Napi::CallbackInfo& info) {
   return outs;
 }
 
+// feedForward(table, x: Float32Array, n, gate, up, down, isPassedOn): Float32Array, the product of
+// what a gate makes of two products.
+Napi::Value feed_forward(const Napi::CallbackInfo& info) {
+  auto device = open_table(info[0].As<Napi::String>(), 1);
+  if (!device.ok()) return throw_status(info.Env(), device.status());
+  const Ops& ops = (*device)->ops();
+  Queue& queue = (*device)->queue();
+  auto x = info[1].As<Napi::Float32Array>();
+  const int n = info[2].As<Napi::Number>();
+  const int cols = static_cast<int>(x.ElementLength()) / n;
+  Loaded gate = load(ops, info[3].As<Napi::Object>(), cols, n);
+  Loaded up = load(ops, info[4].As<Napi::Object>(), cols, n);
+  const int hidden = gate.product.weight.rows;
+  Loaded down = load(ops, info[5].As<Napi::Object>(), hidden, n);
+  for (Loaded* one : {&gate, &up, &down}) one->product.out = one->out.data();
+  ops.matmul(queue, {x.Data(), cols, n, 2, {gate.product, up.product}});
+  ops.gate(queue, {gate.out.data(), up.out.data(), gate.out.data(),
+                   static_cast<int64_t>(gate.out.size()), Act::silu, info[6].ToBoolean()});
+  ops.matmul(queue, {gate.out.data(), hidden, n, 1, {down.product}});
+  const Status status = (*device)->finish();
+  if (!status.ok()) return throw_status(info.Env(), status);
+  auto out = Napi::Float32Array::New(info.Env(), down.out.size());
+  std::copy(down.out.begin(), down.out.end(), out.Data());
+  return out;
+}
+
 }  // namespace
 
 void register_ops_matmul(Napi::Env env, Napi::Object exports) {
@@ -163,6 +190,7 @@ void register_ops_matmul(Napi::Env env, Napi::Object exports) {
   exports.Set("decodeRow", Napi::Function::New(env, decode_values));
   exports.Set("packedBytes", Napi::Function::New(env, packed_size));
   exports.Set("matmul", Napi::Function::New(env, multiply));
+  exports.Set("feedForward", Napi::Function::New(env, feed_forward));
 }
 
 }  // namespace millrace

@@ -45,6 +45,8 @@ inline void order_warp(const Where& where = Where::here()) {
   simt::meet_warp([](void* const*) {}, nullptr, where);
 }
 
+inline int thread_anew() { return static_cast<int>(threadIdx.x); }
+
 // The start of a kernel may fall before the end of the one before it: see ptx.cuh.
 inline void let_next_start() {}
 inline void wait_for_earlier(const Where& where = Where::here()) { simt::wait_for_earlier(where); }
