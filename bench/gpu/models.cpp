@@ -162,7 +162,7 @@ void time_models(Job& job) {
   if (job.small) {
     const Shape tiny{"tiny", "BF16", bf16, bf16, 2, 128, 256, 4, 2, 32, 512, true};
     return time_model(job, tiny,
-                      {{"decode", 1, 40, 1}, {"decode", 3, 40, 1}, {"prefill", 2, 0, 40}});
+                      {{"decode", 1, 40, 1}, {"decode", 3, 40, 1}, {"prefill", 2, 0, 65}});
   }
   const Shape llama{"llama-3.1-8b", "BF16", bf16, bf16, 32, 4096, 14336, 32, 8, 128, 128256, false};
   Shape quantized = llama;

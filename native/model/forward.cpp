@@ -107,8 +107,8 @@ void feed_forward(const Pass& pass, const Layer& layer) {
                      2,
                      {{form_for(pass, layer.gate), layer.gate_bias, w.gate, 0},
                       {form_for(pass, layer.up), layer.up_bias, w.up, 0}}});
-  ops.gate(queue,
-           {w.gate, w.up, w.gate, static_cast<int64_t>(s.n) * config.hidden_dim, config.act, true});
+  ops.gate(queue, {w.gate, w.up, w.gate, static_cast<int64_t>(s.n) * config.hidden_dim, config.act,
+                   layer.down.now().dtype});
   ops.matmul(queue, {w.gate,
                      config.hidden_dim,
                      s.n,
@@ -182,6 +182,7 @@ Status forward(const Config& config, const Weights& weights, Device& device, KvC
     const bool last = i + 1 == config.n_layers;
     ops.norm(queue, {s.x, i == 0 ? nullptr : w.delta, layer.attention_norm, s.normed, s.n,
                      config.dim, config.norm_eps});
+    const bool is_whole = !last || step.n_outputs == s.n;  // see narrow()
     const AttentionArgs attention{cache,
                                   i,
                                   w.q,
@@ -193,7 +194,9 @@ Status forward(const Config& config, const Weights& weights, Device& device, KvC
                                   0,
                                   0.0f,
                                   step.spans,
-                                  step.n_spans};
+                                  step.n_spans,
+                                  is_whole ? layer.wo.now().dtype : DType::f32,
+                                  s.n};
     const bool wanted = !last || step.n_outputs > 0;
     attend(pass, layer, attention, wanted);
     if (!wanted) return {};

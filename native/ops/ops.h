@@ -155,6 +155,10 @@ struct AttentionArgs {
   float soft_cap;  // 0: none; cap * tanh(score / cap)
   const Span* spans;
   int n_spans;
+  // Other than f32: nobody but the product after it, of n rows of out by weights of this type,
+  // reads out, which may be left as that product wants it.
+  DType passed_to = DType::f32;
+  int n = 0;
 };
 
 // out = act(gate) * up, elementwise on [n, dim]; out may alias gate.
@@ -164,9 +168,7 @@ struct GateArgs {
   float* out;
   int64_t count;  // n * dim
   Act act;
-  // Nobody but the product after it reads out, gate and up: where it can do without, they may be
-  // left with anything.
-  bool is_passed_on = false;
+  DType passed_to = DType::f32;  // as in AttentionArgs; then nobody reads gate and up, either
 };
 
 // x += y.

@@ -34,6 +34,9 @@ export interface AttentionCall extends Where {
   adjacent?: boolean
   /** Waits between one operator and the next. */
   apart?: boolean
+  /** A square weight of BF16 that multiplies what attention gives, and what attention is told of it. */
+  mixer?: Uint8Array
+  passedTo?: 'BF16'
   /** Every byte of the cache before the first step. */
   fill?: number
   sequences: Sequence[]

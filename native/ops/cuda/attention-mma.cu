@@ -269,29 +269,34 @@ __device__ __forceinline__ void join(const Joint (&joints)[2], const Values<n_ti
 template <int n_tiles>
 __device__ __forceinline__ void leave(const View& view, int first_line, int first_column,
                                       const Pair<n_tiles>& all) {
-  const AttentionArgs& args = view.params.args;
-  const int dim = args.cache.shape.head_dim, lane = lane_of_thread();
+  const int dim = view.params.args.cache.shape.head_dim, lane = lane_of_thread();
   const bool whole = writes_out(view);
 #pragma unroll
   for (int side = 0; side < 2; ++side) {
     const int line = first_line + lane / 4 + side * 8;
     if (line >= view.tile.n_lines) continue;
-    float* to = nullptr;
+    const bool is_first = lane % 4 == 0 && first_column == 0;
+    float* part = nullptr;
     if (whole) {
-      to = args.out + view.row(line) * args.out_stride + view.head(line) * dim;
+      if (is_first) write_unit(view, line);
     } else {
-      float* part = partial_of(view, static_cast<int>(blockIdx.z), line);
-      if (lane % 4 == 0 && first_column == 0) {
+      part = partial_of(view, static_cast<int>(blockIdx.z), line);
+      if (is_first) {
         part[0] = all.max[side];
         part[1] = all.total[side];
       }
-      to = part + 2;
     }
 #pragma unroll
-    for (int i = 0; i < n_tiles * 2; ++i) {
-      const int d = first_column + i / 2 * 8 + lane % 4 * 2 + i % 2;
-      const float value = all.values[i / 2][side * 2 + i % 2];
-      if (d < dim) to[d] = whole ? value / all.total[side] : value;
+    for (int tile = 0; tile < n_tiles; ++tile) {
+      const int d = first_column + tile * 8 + lane % 4 * 2;
+      if (d >= dim) continue;
+      const float* two = all.values[tile] + side * 2;
+      if (whole) {
+        write_values(view, line, d, two[0] / all.total[side], two[1] / all.total[side]);
+      } else {
+        part[2 + d] = two[0];
+        part[3 + d] = two[1];
+      }
     }
   }
 }

@@ -211,6 +211,12 @@ void attention(Stream& stream, const AttentionArgs& args) {
   params.args.spans = nullptr;  // the plan has them; nothing of the host's may differ between steps
   params.pages = plan.pages;
   params.group = group;
+  const int cols = args.heads * shape.head_dim;
+  if (takes_mma(shape) && args.passed_to == DType::bf16 && args.out_stride == cols &&
+      cols % k_columns == 0) {
+    params.rounded = Rounded::of(args.out, args.n, cols);
+    stream.step().left_rounded(args.out);
+  }
   start(stream, params, plan.few, false);
   start(stream, params, plan.many, true);
 }

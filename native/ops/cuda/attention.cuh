@@ -9,6 +9,7 @@
 #include "ops/cuda/cache.cuh"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/operators.h"
+#include "ops/cuda/prepare.h"
 #include "ops/cuda/reduce.cuh"
 
 namespace millrace::cuda {
@@ -26,6 +27,7 @@ struct AttentionParams {
   int lines;           // that a tile may have
   int group;           // query heads per kv head
   int split;           // not 0: one block per range
+  Rounded rounded;     // where out goes instead, if it is not null
 };
 
 // The running softmax of one line, kept by a warp: lane l has the dimensions l, l + 32, ...
@@ -53,15 +55,44 @@ struct View {
   }
 };
 
+// Of one dimension, and of the next one, too.
+__device__ __forceinline__ void write_value(const View& view, int line, int d, float value) {
+  const AttentionParams& params = view.params;
+  const int column = view.head(line) * params.args.cache.shape.head_dim + d;
+  if (params.rounded.x)
+    params.rounded.x[place_of_value(params.args.n, view.row(line), column)] = bf16_of_f32(value);
+  else
+    params.args.out[view.row(line) * params.args.out_stride + column] = value;
+}
+__device__ __forceinline__ void write_values(const View& view, int line, int d, float value,
+                                             float next) {
+  const AttentionParams& params = view.params;
+  const int column = view.head(line) * params.args.cache.shape.head_dim + d;
+  if (params.rounded.x) {
+    const uint32_t word = bf16_of_f32(value) | static_cast<uint32_t>(bf16_of_f32(next)) << 16;
+    *reinterpret_cast<uint32_t*>(params.rounded.x +
+                                 place_of_value(params.args.n, view.row(line), column)) = word;
+  } else {
+    float* out = params.args.out + view.row(line) * params.args.out_stride + column;
+    out[0] = value;
+    out[1] = next;
+  }
+}
+
+// What there is of a token once, whatever its heads.
+__device__ __forceinline__ void write_unit(const View& view, int line) {
+  const Rounded& rounded = view.params.rounded;
+  if (rounded.x && view.head(line) == 0) rounded.unit[view.row(line)] = 1.0f;
+}
+
 template <int n_values>
 __device__ __forceinline__ void write_out(const View& view, int line, const Sum<n_values>& sum) {
-  const AttentionArgs& args = view.params.args;
-  const int dim = args.cache.shape.head_dim;
-  float* out = args.out + view.row(line) * args.out_stride + view.head(line) * dim;
+  if (lane_of_thread() == 0) write_unit(view, line);
 #pragma unroll
   for (int i = 0; i < n_values; ++i) {
     const int d = i * k_warp + lane_of_thread();
-    if (d < dim) out[d] = sum.values[i] / sum.total;
+    if (d < view.params.args.cache.shape.head_dim)
+      write_value(view, line, d, sum.values[i] / sum.total);
   }
 }
 

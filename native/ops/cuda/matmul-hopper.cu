@@ -231,9 +231,8 @@ __device__ __forceinline__ void consume(const MatmulParams& params) {
 // The products of the gate and of what it multiplies, in bf16, gated and rounded.
 struct GatedParams {
   MatmulParams products;
-  int64_t act;      // an Act
-  uint16_t* out;    // [tiles of 64 rows, n, 64], chunks turned
-  float* out_unit;  // [n], ones
+  int64_t act;  // an Act
+  Rounded out;
 };
 
 // A warpgroup ends with half of the tokens. Two lanes whose rows are neighbours have a word of both
@@ -247,7 +246,6 @@ __device__ __forceinline__ void write_gated(const GatedParams& params, const Blo
   const int row = (place.band + band) * k_band + lane / 4;
   const int odd = lane / 4 % 2;
   const int token = place.token + group * groups / 2 * k_group + lane % 4 * 2 + odd;
-  const int64_t first = static_cast<int64_t>(place.band) / k_group_warps * products.n;
 #pragma unroll
   for (int side = 0; side < 2; ++side) {
     const float gate_bias = bias_of(products.outputs[0], row + side * 8);
@@ -266,10 +264,10 @@ __device__ __forceinline__ void write_gated(const GatedParams& params, const Blo
       }
       const uint32_t got = shuffle_xor(odd ? bits[0] : bits[1], 4);
       const uint32_t word = odd ? got | bits[1] << 16 : bits[0] | got << 16;
-      const int one = token + g * k_group, chunk = band * 2 + side;
+      const int one = token + g * k_group;
       if (one < products.n)
-        *reinterpret_cast<uint32_t*>(params.out + (first + one) * k_columns +
-                                     turned(one, chunk) * k_chunk_halves + (lane / 4 - odd)) = word;
+        *reinterpret_cast<uint32_t*>(params.out.x +
+                                     place_of_value(products.n, one, row + side * 8 - odd)) = word;
     }
   }
 }
@@ -299,7 +297,7 @@ __device__ __forceinline__ void consume_gated(const GatedParams& params) {
     wait_phase(Place::given(), parity);
     write_gated(params, place, group, thread % k_group_threads, Place::handed_by(1 - group), total);
     if (place.band == 0 && thread < Place::Room::block.tokens && place.token + thread < products.n)
-      params.out_unit[place.token + thread] = 1.0f;
+      params.out.unit[place.token + thread] = 1.0f;
     order_warp();
     if (lane == 0) arrive(Place::taken());
   });
@@ -456,7 +454,6 @@ void launch_groups(Stream& stream, const MatmulParams& params, bool bf16) {
   launch_width<8>(stream, params, bf16);
 }
 
-// Where rows of f32 have room there is room for those of bf16 and their units.
 Prepared take_gated(Stream& stream, const GateArgs& gate, int n, int cols) {
   const MatmulParams* last = last_params(stream, group_matmul_kernel<true, 16>);
   if (!last) last = last_params(stream, group_matmul_kernel<true, 8>);
@@ -466,16 +463,15 @@ Prepared take_gated(Stream& stream, const GateArgs& gate, int n, int cols) {
     const Output& output = last->outputs[i];
     if (output.out != made[i] || output.rows != cols || output.out_stride != cols) return {};
   }
-  auto* out = reinterpret_cast<uint16_t*>(gate.out);
-  auto* unit = gate.out + static_cast<int64_t>(n) * cols / 2;
-  const GatedParams params{taken(stream, last), static_cast<int64_t>(gate.act), out, unit};
+  const Rounded out = Rounded::of(gate.out, n, cols);
+  const GatedParams params{taken(stream, last), static_cast<int64_t>(gate.act), out};
   const int wide = all_blocks<16, true>(params.products);
   if (wide >= stream.multiprocessors())
     launch_blocks<Ring<16, true>>(stream, gated_matmul_kernel<16>, wide, params);
   else
     launch_blocks<Ring<8, true>>(stream, gated_matmul_kernel<8>,
                                  all_blocks<8, true>(params.products), params);
-  return {out, unit, nullptr, true};
+  return out.input();
 }
 
 }  // namespace millrace::cuda

@@ -113,9 +113,9 @@ bool can_be_wide(Stream& stream);
 
 // Of matmul-hopper.cu: the same by products of warpgroups.
 void launch_groups(Stream& stream, const MatmulParams& params, bool bf16);
-// What a gate that was taken makes of the two products before it, for one of `cols` columns of bf16:
-// all of it becomes one kernel, and the gate's out has what comes of it. Null where the kernel
-// before is another.
+// What a gate that was taken makes of the two products before it, for one of `cols` columns of
+// bf16: all of it becomes one kernel, and the gate's out has what comes of it. Null where the
+// kernel before is another.
 Prepared take_gated(Stream& stream, const GateArgs& gate, int n, int cols);
 
 }  // namespace millrace::cuda

@@ -76,10 +76,7 @@ __global__ void __launch_bounds__(warps* k_warp)
     }
     for (int mask = 1; mask < lanes_of_sum; mask *= 2) sum += shuffle_xor(sum, mask);
     if (i >= params.padded) continue;
-    const int64_t row = i / k_columns * static_cast<int64_t>(gridDim.x) + token;
-    const int chunk = turned(static_cast<int>(token), i % k_columns / k_chunk_halves);
-    const int64_t at = row * k_columns + chunk * k_chunk_halves + i % k_chunk_halves;
-    *reinterpret_cast<FourHalves*>(params.out + at) = bits;
+    *reinterpret_cast<FourHalves*>(params.out + place_of_value(gridDim.x, token, i)) = bits;
     if (i % k_sum_columns == 0) params.sums[(token * params.padded + i) / k_sum_columns] = sum;
   }
 }
@@ -110,13 +107,15 @@ Prepared prepare_after(Stream& stream, const Before& before, const MatmulArgs& a
 Prepared prepare(Stream& stream, const MatmulArgs& args, int padded, bool bf16) {
   const int cols = args.products[0].weight.cols;
   const bool dense = args.x_stride == cols;
+  if (stream.step().takes_rounded(args.x))
+    return Rounded::of(const_cast<float*>(args.x), args.n, cols).input();
   const NormArgs* norm = last_norm(stream, cols);
   if (norm && dense && norm->out == args.x && norm->n == args.n && norm->dim == cols)
     return prepare_after(stream, taken(stream, norm), args, padded, bf16);
   const GateArgs* gate = last_gate(stream);
   if (gate && dense && gate->out == args.x && gate->count == static_cast<int64_t>(args.n) * cols) {
     const GateArgs before = taken(stream, gate);
-    if (bf16 && before.is_passed_on && args.count == 1)
+    if (bf16 && before.passed_to == DType::bf16)
       if (const Prepared gated = take_gated(stream, before, args.n, cols); gated.x) return gated;
     return prepare_after(stream, before, args, padded, bf16);
   }

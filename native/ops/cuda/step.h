@@ -6,6 +6,7 @@
 // the host's arrays. Threads: as Stream.
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "ops/ops.h"
@@ -69,6 +70,10 @@ class Step {
   // Without tiles of many lines where they are not wanted.
   const AttentionPlan& attention(Stream& stream, const Spans& spans, int group, bool wants_many);
   const StorePlan& store(Stream& stream, const Spans& spans);
+  // Whether rows lie in the form of a product of bf16, see prepare.h: said by who left them so, and
+  // asked once, by who reads them.
+  void left_rounded(const float* rows) { rounded_ = rows; }
+  bool takes_rounded(const float* rows) { return std::exchange(rounded_, nullptr) == rows; }
   void forget() { *this = Step(); }
 
  private:
@@ -81,6 +86,7 @@ class Step {
   Spans attended_{}, stored_{};
   int group_ = 0;
   bool wants_many_ = false;
+  const float* rounded_ = nullptr;
   AttentionPlan attention_;
   StorePlan store_;
 };

@@ -466,6 +466,33 @@ test.skipIf(!built).each([
   },
 )
 
+/** Prompts, then decodes, whose heads go into a product of BF16; ranges are joined or walked. */
+function mixed(settings: Partial<AttentionCall> = {}): Float32Array {
+  const [heads, headDim, length] = [4, 32, 150]
+  const values = (seed: number) => normals(seed, length * heads * headDim)
+  const sequences = [1, 5].map((seed) => ({
+    q: values(seed),
+    k: values(seed + 1).subarray(0, (length * heads * headDim) / 2),
+    v: values(seed + 2).subarray(0, (length * heads * headDim) / 2),
+    out: new Float32Array(length * heads * headDim),
+  }))
+  const { weight: mixer } = product('BF16', heads * headDim, heads * headDim)
+  const steps = [Int32Array.of(0, 0, 149, 1, 0, 2), Int32Array.of(0, 149, 1, 1, 2, 1)]
+  const call = { table: 'cuda', heads, kvHeads: 2, headDim, cacheType: 'F16' as const, mixer }
+  ops.opsAttention({ ...call, scale: 0.2, fill: 255, sequences, steps, ...settings })
+  return Float32Array.of(...sequences.flatMap(({ out }) => [...out]))
+}
+
+test.skipIf(!built)('attention rounds what a product of BF16 takes, to the same bits', () => {
+  const apart = counted(() => mixed())
+  const passed = counted(() => mixed({ passedTo: 'BF16' }))
+  expect(sameBits(passed.out, apart.out)).toBe(true)
+  expect(apart.kernels - passed.kernels).toBe(2)
+  const f32 = counted(() => mixed({ passedTo: 'BF16', cacheType: 'F32' }))
+  expect(f32.kernels).toBe(apart.kernels - 1) // one kernel for both kinds of lines
+  expect(sameBits(f32.out, mixed({ cacheType: 'F32' }))).toBe(true)
+})
+
 const halfTurned = { headDim: 24, invFreq: inverses(5) }
 
 test.skipIf(!built).each([
@@ -494,6 +521,7 @@ const cases = [
   { name: 'a store after norms and ropes', run: () => placed() },
   { name: 'attention on an f16 cache', run: () => attend() },
   { name: 'attention in many blocks', run: walk },
+  { name: 'attention before a product of BF16', run: () => mixed({ passedTo: 'BF16' }) },
   { name: 'attention on a q8_0 cache', run: () => attend({ cacheType: 'Q8_0' }) },
   {
     name: 'matmul, few tokens',

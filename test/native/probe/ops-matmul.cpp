@@ -171,8 +171,9 @@ Napi::Value feed_forward(const Napi::CallbackInfo& info) {
   Loaded down = load(ops, info[5].As<Napi::Object>(), hidden, n);
   for (Loaded* one : {&gate, &up, &down}) one->product.out = one->out.data();
   ops.matmul(queue, {x.Data(), cols, n, 2, {gate.product, up.product}});
-  ops.gate(queue, {gate.out.data(), up.out.data(), gate.out.data(),
-                   static_cast<int64_t>(gate.out.size()), Act::silu, info[6].ToBoolean()});
+  ops.gate(queue,
+           {gate.out.data(), up.out.data(), gate.out.data(), static_cast<int64_t>(gate.out.size()),
+            Act::silu, info[6].ToBoolean() ? down.product.weight.dtype : DType::f32});
   ops.matmul(queue, {gate.out.data(), hidden, n, 1, {down.product}});
   const Status status = (*device)->finish();
   if (!status.ok()) return throw_status(info.Env(), status);

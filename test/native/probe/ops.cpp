@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "devices.h"
+#include "ops/memory.h"
 #include "probe.h"
 
 namespace millrace {
@@ -354,7 +355,22 @@ void shift_pages(std::vector<Cached>& sequences, int by, int n_pages) {
     for (int32_t& page : s.pages) page = (page + by) % n_pages;
 }
 
-// What is done with the heads before they are stored, and the fault to seed after that.
+// Multiplies what attention gave by a square weight of BF16, on CUDA: what comes of it.
+std::vector<float> mix(Device& device, const void* weight, const std::vector<float>& x, int n) {
+  const int cols = static_cast<int>(x.size()) / n;
+  const Ops& ops = device.ops();
+  const Weight plain{DType::bf16, Weight::Layout::plain, cols, cols, cols * 2, weight};
+  const auto packed = host_memory(ops.packed_bytes(plain.dtype, cols, cols));
+  ops.pack(plain, packed.get(), 0, cols);
+  std::vector<float> out(x.size());
+  const Weight matrix{plain.dtype, Weight::Layout::packed, cols, cols, 0, packed.get()};
+  ops.matmul(device.queue(), {x.data(), cols, n, 1, {{matrix, nullptr, out.data(), 0}}});
+  wait_for(device);
+  return out;
+}
+
+// What is done with the heads before they are stored, the fault to seed after that, and what is
+// done with what attention gives.
 struct Before {
   const float *q_norm, *k_norm;  // [head_dim] or null
   const float* inv_freq;         // [rotary / 2], or null: not turned
@@ -362,6 +378,8 @@ struct Before {
   bool adjacent;
   bool apart;  // wait between one operator and the next
   PageFault fault;
+  const void* mixer;  // null: nothing
+  DType passed_to;    // see AttentionArgs
 };
 
 // The heads of a batch, one row after another.
@@ -420,7 +438,10 @@ void run_step(Device& device, AttentionArgs attention, const Before& before,
   attention.spans = batch.data();
   attention.n_spans = n_spans;
   shift_pages(sequences, before.fault.page_shift, before.fault.n_pages);
+  attention.passed_to = before.passed_to;
+  attention.n = n;
   device.ops().attention(device.queue(), attention);
+  if (before.mixer) out = mix(device, before.mixer, out, n);
   wait_for(device);
   shift_pages(sequences, before.fault.n_pages - before.fault.page_shift, before.fault.n_pages);
   spans -= 3 * n_spans;
@@ -459,7 +480,9 @@ Napi::Value ops_attention(const Napi::CallbackInfo& info) {
                         f.has("invFreq") ? 2 * static_cast<int>(f.length("invFreq")) : 0,
                         f.number_or("adjacent", 0) != 0,
                         f.number_or("apart", 0) != 0,
-                        {f.number_or("pageShift", 0), static_cast<int>(n_pages)}};
+                        {f.number_or("pageShift", 0), static_cast<int>(n_pages)},
+                        f.has("mixer") ? f.bytes("mixer") : nullptr,
+                        f.has("passedTo") ? dtype_named(f.text("passedTo")) : DType::f32};
     const Napi::Array steps = f.array("steps");
     for (uint32_t i = 0; i < steps.Length(); ++i) {
       const auto spans = steps.Get(i).As<Napi::Int32Array>();
