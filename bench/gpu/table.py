@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The job's rows as two tables: each operator beside cuBLAS and the roofline of the device as it was
 measured, and the figures that are wanted, each with what must be, what is aimed at, and what the
-step took beside its kernels. Some rows also have what they are by products of warps alone.
+step took beside its kernels. Some rows also have what they are where each step is waited for before
+the next is asked for, with early starts, and by products of warps alone.
 
   python3 bench/gpu/table.py results.jsonl early.jsonl warps.jsonl
 """
@@ -74,8 +75,8 @@ def print_operators(rows, warps, memory, arithmetic):
 
 def print_wanted(rows, early, warps, memory, arithmetic):
     print(
-        f"{'wanted':<40}{'is':>9}{'must':>8}{'aim':>8}{'roofline':>10}{'early starts':>14}"
-        f"{'by warps':>10}{'step - kernels':>16}"
+        f"{'wanted':<40}{'is':>9}{'must':>8}{'aim':>8}{'roofline':>10}{'one by one':>12}"
+        f"{'early starts':>14}{'by warps':>10}{'step - kernels':>16}"
     )
     for what, name, figure, must, aim in WANTED:
         row = first(rows, name)
@@ -84,10 +85,12 @@ def print_wanted(rows, early, warps, memory, arithmetic):
             seconds = max(row["GB"] / memory, row["TFLOP"] / arithmetic)
             roofline = row["tokens_s"] * row["step_ms"] / 1e3 / seconds
         busy = rows.get(f"kernels of {name}", {}).get("busy_ms")
+        waited = row["tokens_s"] * row["step_ms"] / row["waited_ms"] if "waited_ms" in row else None
         rest = row["step_ms"] - busy if busy is not None and "step_ms" in row else None
         print(
             f"{what:<40}{show(row.get(figure), '{:.0f}'):>9}{must:>8}{aim:>8}"
-            f"{show(roofline, '{:.0f}'):>10}{show(first(early, name).get(figure), '{:.0f}'):>14}"
+            f"{show(roofline, '{:.0f}'):>10}{show(waited, '{:.0f}'):>12}"
+            f"{show(first(early, name).get(figure), '{:.0f}'):>14}"
             f"{show(first(warps, name).get(figure), '{:.0f}'):>10}{show(rest, '{:.2f} ms'):>16}"
         )
 
