@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { Engine, Model } from '../../lib/index.js'
 import { native } from '../../lib/native.js'
+import { isSanitized } from '../support/sanitized.js'
 import { hasShared } from '../support/shared.js'
 import { codeOf, program, storyPath } from '../support/story.js'
 
@@ -101,7 +102,7 @@ describe.skipIf(!hasShared)('memory', () => {
     expect(external).toBeLessThan(2 ** 20)
     // An engine of this test takes 11 MiB: one that leaks would show 25 times. A sanitizer keeps
     // what is freed for a while, and looks for leaks itself.
-    if (process.env.MILLRACE_SANITIZE === undefined) expect(rss).toBeLessThan(60 * 2 ** 20)
+    if (!isSanitized) expect(rss).toBeLessThan(60 * 2 ** 20)
   })
 
   it.skipIf(native.externalBytes === undefined)(

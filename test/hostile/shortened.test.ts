@@ -5,6 +5,7 @@ import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { isSanitized } from '../support/sanitized.js'
 import { writeSmallModel } from '../support/small-model.js'
 import { program } from '../support/story.js'
 
@@ -76,7 +77,7 @@ describe.skipIf(process.platform === 'win32')('a mapped file that becomes shorte
   })
 
   // A sanitizer brings its own handlers.
-  it.skipIf(process.env.MILLRACE_SANITIZE !== undefined).each([
+  it.skipIf(isSanitized).each([
     ['still ends the process', '', { code: null, signal: 'SIGBUS' }],
     [
       'reaches who listened before',

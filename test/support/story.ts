@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isSanitized } from './sanitized.js'
 import { hasShared, keptPath, unpackedPath } from './shared.js'
 import { projectRoot } from './sources.js'
 
@@ -29,7 +30,7 @@ interface SpawnOptions {
   timeoutMs?: number
 }
 
-const patience = process.env.MILLRACE_SANITIZE === undefined ? 1 : 10
+const patience = isSanitized ? 10 : 1
 
 /** Runs a command to its end; one that outlives its time is killed, which shows as a signal. */
 export function execute(args: string[], options: SpawnOptions = {}): Promise<Ended> {
