@@ -82,6 +82,36 @@ std::vector<float> multiply(Arena& arena, const std::vector<DType>& types,
   return out;
 }
 
+// Rows [first, first + n) through two products of bf16, their gate and a third, as in forward().
+std::vector<float> feed_forward(Arena& arena, int cols, int hidden, int first, int n) {
+  Device& device = arena.device();
+  const auto values = [](int count, int width) {
+    return static_cast<size_t>(count) * static_cast<size_t>(width);
+  };
+  const std::vector<float> all = normals(21, values(first + n, cols));
+  const float* x =
+      arena.floats({all.begin() + static_cast<int64_t>(values(first, cols)), all.end()});
+  std::vector<uint8_t> memory;
+  const auto weight = [&](int rows, int width, uint64_t seed) {
+    return arena.weight(random_weight(DType::bf16, rows, width, memory, seed));
+  };
+  const float* bias = arena.floats(normals(22, static_cast<size_t>(hidden)));
+  float* gate = arena.floats(values(n, hidden));
+  float* up = arena.floats(values(n, hidden));
+  float* out = arena.floats(values(n, cols));
+  Queue& queue = device.queue();
+  device.ops().matmul(queue, {x,
+                              cols,
+                              n,
+                              2,
+                              {{weight(hidden, cols, 1), bias, gate, 0},
+                               {weight(hidden, cols, 2), nullptr, up, 0}}});
+  device.ops().gate(
+      queue, {gate, up, gate, static_cast<int64_t>(values(n, hidden)), Act::silu, DType::bf16});
+  device.ops().matmul(queue, {gate, hidden, n, 1, {{weight(cols, hidden, 3), nullptr, out, 0}}});
+  return arena.read(out, values(n, cols));
+}
+
 void check_matmul(Checker& checker, bool small) {
   for (const DTypeInfo& info : k_dtypes) {
     const DType type = info.dtype;
@@ -98,6 +128,10 @@ void check_matmul(Checker& checker, bool small) {
                     [&](Arena& arena) { return multiply(arena, {type}, {rows}, cols, 0, n); });
     }
   }
+  for (const int n : {9, small ? 130 : 260})
+    checker.check("feed forward n=" + std::to_string(n), 1e-2, [&](Arena& arena) {
+      return feed_forward(arena, small ? 128 : 1024, small ? 192 : 1408, 0, n);
+    });
   for (const int n : {2, 130})
     checker.check("matmul of three n=" + std::to_string(n), 5e-3, [&](Arena& arena) {
       const std::vector<DType> types = {DType::bf16, DType::bf16, DType::q6_k};
@@ -111,9 +145,11 @@ struct Attended {
   int context, rows;  // positions before the step, and in it
   int window = 0;
   float soft_cap = 0;
+  bool mixes = false;  // goes on into a product of bf16
+  int copies = 1;      // of the sequence in the step, where it has one row
 };
 
-// Rows from the `first` of the step on, whose queries are as if all were there.
+// Rows from the `first` of the step on, whose queries are as if all were there; of copies the last.
 std::vector<float> attend(Arena& arena, const Attended& of, int first = 0) {
   Device& device = arena.device();
   const KvShape shape{1, of.kv_heads, of.head_dim, 32, of.cache};
@@ -125,16 +161,30 @@ std::vector<float> attend(Arena& arena, const Attended& of, int first = 0) {
   };
   const float* k = arena.floats(normals(11, values(total, kv_dim)));
   const float* v = arena.floats(normals(12, values(total, kv_dim)));
-  const float* q = arena.floats(normals(13, values(of.rows, q_dim))) + values(first, q_dim);
-  const int rows = of.rows - first;
-  float* out = arena.floats(values(rows, q_dim));
+  std::vector<float> queries = normals(13, values(of.rows, q_dim));
+  const std::vector<float> last(queries.end() - q_dim, queries.end());
+  for (int i = 1; i < of.copies; ++i) queries.insert(queries.end(), last.begin(), last.end());
+  const float* q = arena.floats(queries) + values(first, q_dim);
+  const int rows = of.rows - first, all_rows = rows + of.copies - 1;
+  float* out = arena.floats(values(all_rows, q_dim));
   const Span all{0, total, 0, cache.pages.data()};
   device.ops().store(device.queue(), {cache.view, 0, k, v, kv_dim, kv_dim, &all, 1});
-  const Span step{0, rows, of.context + first, cache.pages.data()};
+  std::vector<Span> step{{0, rows, of.context + first, cache.pages.data()}};
+  for (int i = 1; i < of.copies; ++i)
+    step.push_back({i, 1, of.context + first, cache.pages.data()});
   const float scale = 1.0f / std::sqrt(static_cast<float>(of.head_dim));
-  device.ops().attention(device.queue(), {cache.view, 0, q, q_dim, out, q_dim, of.heads, scale,
-                                          of.window, of.soft_cap, &step, 1});
-  return arena.read(out, values(rows, q_dim));
+  device.ops().attention(
+      device.queue(),
+      {cache.view, 0, q, q_dim, out, q_dim, of.heads, scale, of.window, of.soft_cap, step.data(),
+       static_cast<int>(step.size()), of.mixes ? DType::bf16 : DType::f32, all_rows});
+  if (of.mixes) {
+    std::vector<uint8_t> memory;
+    const Weight weight = arena.weight(random_weight(DType::bf16, q_dim, q_dim, memory));
+    float* mixed = arena.floats(values(all_rows, q_dim));
+    device.ops().matmul(device.queue(), {out, q_dim, all_rows, 1, {{weight, nullptr, mixed, 0}}});
+    out = mixed;
+  }
+  return arena.read(out + values(of.copies - 1, q_dim), values(rows, q_dim));
 }
 
 void check_heads(Checker& checker, bool small) {
@@ -162,6 +212,12 @@ void check_attention_more(Checker& checker, bool small) {
                   [&](Arena& arena) {
                     return attend(arena, {type, 16, 16, 16, 20, rows});
                   });
+  for (const int many : {1, small ? 40 : 300})
+    checker.check("attention into bf16 rows=" + std::to_string(many), 1e-2, [&](Arena& arena) {
+      Attended of{DType::f16, 4, 2, 32, 150, many};
+      of.mixes = true;
+      return attend(arena, of);
+    });
   checker.check("attention under a window", 1e-5, [](Arena& arena) {
     return attend(arena, {DType::f16, 4, 2, 32, 150, 20, 37});
   });
@@ -364,19 +420,36 @@ void check_bits(Job& job) {
         "matmul " + std::string(info_of(type).name) + " n=" + std::to_string(most),
         [&](Arena& arena) { return multiply(arena, {type}, {rows}, cols, 0, most); },
         [&](Arena& arena) { return multiply(arena, {type}, {rows}, cols, most - 1, 1); });
-  // Among few rows ranges go to different blocks, among many one block walks them all.
+  const int hidden = job.small ? 192 : 5632, dim = job.small ? 128 : 2048;
+  const int tokens = job.small ? 140 : 3000;
+  check(
+      "feed forward", [&](Arena& arena) { return feed_forward(arena, dim, hidden, 0, tokens); },
+      [&](Arena& arena) { return feed_forward(arena, dim, hidden, tokens - 1, 1); });
+  // Among few rows ranges go to different blocks, among many one block walks them all; the last row
+  // is in a tile of many lines but among the fewest.
   const int context = job.small ? 150 : 2000, heads = job.small ? 8 : 32;
   for (const DType type : {DType::f32, DType::f16, DType::q8_0})
-    for (const int rows : {2, job.small ? 9 : 100, job.small ? 40 : 1000})
+    for (const int rows : {2, job.small ? 9 : 108, job.small ? 43 : 1008})
       check(
           "attention " + std::string(info_of(type).name) + " rows " + std::to_string(rows),
           [&](Arena& arena) {
             return attend(arena, {type, heads, heads / 4, 128, context - rows + 1, rows});
           },
           [&](Arena& arena) {
-            return attend(arena, {type, heads, heads / 4, 128, context - rows + 1, rows},
-                          rows - 1);
+            return attend(arena, {type, heads, heads / 4, 128, context - rows + 1, rows}, rows - 1);
           });
+  // So many that decode that blocks walk.
+  for (const DType type : {DType::f32, DType::f16})
+    check(
+        "attention " + std::string(info_of(type).name) + " of many",
+        [&](Arena& arena) {
+          Attended of{type, heads, heads / 4, 128, context, 1};
+          of.copies = job.small ? 7 : 100;
+          return attend(arena, of);
+        },
+        [&](Arena& arena) {
+          return attend(arena, {type, heads, heads / 4, 128, context, 1});
+        });
 }
 
 }  // namespace millrace

@@ -221,6 +221,7 @@ void time_operators(Job& job) {
   for (const int batch : {1, 8, 64, 256}) time_attention(timer, batch, 1024, 1);
   time_attention(timer, 1, 8192, 1);
   time_attention(timer, 1, 0, 1024);
+  time_attention(timer, 1, 8192, 512);
   time_attention(timer, 8, 0, 1024);
   // Of Llama-3.1-8B.
   const std::vector<int> few = {1, 8, 64}, all = {1, 8, 64, 256, 1024, 4096};

@@ -65,6 +65,9 @@ constexpr int k_steps_on_way = 2;
 inline Status no_step_on_way() {
   return Status(ErrorCode::internal, "Expected a step on its way but there is none");
 }
+inline Status step_not_started() {
+  return Status(ErrorCode::internal, "a step was not started after an error before it");
+}
 inline Status too_many_steps() {
   return Status(ErrorCode::internal, "Expected a step to be collected before a third is asked for");
 }
@@ -82,7 +85,8 @@ class Device {
   virtual bool shares_host_memory() const = 0;
   // In, out or within, in the queue's order; host memory may be used again when it returns.
   virtual Status copy(void* to, const void* from, size_t size_bytes) = 0;
-  // Zeroed, 64-byte aligned. `what` names the buffer in the error.
+  // Zeroed, 64-byte aligned. `what` names the buffer in the error; a device that refuses is
+  // finished.
   virtual Result<Buffer> alloc(size_t size_bytes, const char* what) = 0;
   // Waits for the queue; the first error since the last call. Steps on their way are forgotten.
   virtual Status finish() = 0;
@@ -90,8 +94,8 @@ class Device {
   // Whether to ask for a step while another runs brings anything.
   virtual bool runs_ahead() const { return false; }
   // Ends a step and does not wait for it: what was asked for starts, and size_bytes of `from`, as
-  // they are then, come over for collect(). At most k_steps_on_way steps may be on their way when
-  // the next thing is asked for.
+  // they are then, come over for collect(). Fewer than k_steps_on_way may be on their way when the
+  // next thing is asked for.
   virtual void end_step(const void* from, size_t size_bytes) = 0;
   // Waits for the first step on its way and copies what came over; the first error since the last
   // call, be it of a later step.

@@ -35,7 +35,7 @@ describe.skipIf(!existsSync(job) || !existsSync(library))('the GPU job', () => {
       expect(named(`check matmul ${name} `)).not.toEqual([])
     }
     expect(named('check').every(({ error }) => (error ?? 1) < 0.01)).toBe(true)
-    expect(named('bits')).toHaveLength(32)
+    expect(named('bits')).toHaveLength(35)
     expect(named('steps ')).toMatchObject([
       { graph_steps: expect.any(Number) },
       { steps: 12 },

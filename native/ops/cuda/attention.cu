@@ -10,7 +10,10 @@ namespace {
 
 constexpr int k_chunk = k_warp;  // positions in shared memory at a time: one per lane
 constexpr int k_max_head_dim = 256;
-constexpr size_t k_enough_blocks = 2;  // for each multiprocessor: more of them need not be made
+// More blocks than these for each multiprocessor are not made by splitting, nor larger partial
+// results than free_bytes() leaves room for. By reason, not by measurement: no device has run it.
+constexpr size_t k_enough_few = 2, k_enough_many = 1;
+constexpr size_t k_most_partial_bytes = size_t{256} << 20;
 
 // What a block keeps: queries, one chunk of keys and values (a column more, so that lanes that
 // walk rows meet different banks), and whether it came last.
@@ -175,12 +178,13 @@ void start(Stream& stream, AttentionParams& params, const Tiles& tiles, bool man
   params.split = 0;
   const size_t n_blocks = static_cast<size_t>(tiles.n) * static_cast<size_t>(shape.kv_heads);
   // To split is faster and needs memory; without it a block walks all ranges to the same bits.
-  const auto n_enough = k_enough_blocks * static_cast<size_t>(stream.multiprocessors());
-  if (tiles.n_ranges > 1 && n_blocks < n_enough) {
-    const size_t floats = static_cast<size_t>(tiles.all_ranges) *
-                          static_cast<size_t>(shape.kv_heads) * static_cast<size_t>(params.lines) *
-                          static_cast<size_t>(2 + shape.head_dim);
-    params.partials = static_cast<float*>(stream.try_workspace(floats * sizeof(float)));
+  const size_t n_enough =
+      (many ? k_enough_many : k_enough_few) * static_cast<size_t>(stream.multiprocessors());
+  const size_t partial_bytes =
+      sizeof(float) * static_cast<size_t>(tiles.all_ranges) * static_cast<size_t>(shape.kv_heads) *
+      static_cast<size_t>(params.lines) * static_cast<size_t>(2 + shape.head_dim);
+  if (tiles.n_ranges > 1 && n_blocks < n_enough && partial_bytes <= k_most_partial_bytes) {
+    params.partials = static_cast<float*>(stream.try_workspace(partial_bytes));
     params.split = params.partials ? 1 : 0;
   }
   if (params.split != 0) {

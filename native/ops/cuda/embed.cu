@@ -35,6 +35,7 @@ void embed(Stream& stream, const EmbedArgs& args) {
                                "Expected a token id below %d but found %d", args.table.rows,
                                args.tokens[i]));
   EmbedArgs staged = args;
+  staged.n_drawn = 0;  // what differs between like steps stays with the host
   staged.tokens = static_cast<const int32_t*>(
       stream.step().array(stream, args.tokens, sizeof(int32_t) * static_cast<size_t>(args.n)));
   if (!staged.tokens) return;

@@ -107,7 +107,7 @@ Prepared prepare_after(Stream& stream, const Before& before, const MatmulArgs& a
 Prepared prepare(Stream& stream, const MatmulArgs& args, int padded, bool bf16) {
   const int cols = args.products[0].weight.cols;
   const bool dense = args.x_stride == cols;
-  if (stream.step().takes_rounded(args.x))
+  if (stream.step().takes_rounded(stream, args.x))
     return Rounded::of(const_cast<float*>(args.x), args.n, cols).input();
   const NormArgs* norm = last_norm(stream, cols);
   if (norm && dense && norm->out == args.x && norm->n == args.n && norm->dim == cols)

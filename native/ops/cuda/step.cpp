@@ -1,6 +1,7 @@
 #include "ops/cuda/step.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ops/cuda/stream.h"
 #include "ops/plugin.h"
@@ -68,6 +69,13 @@ const AttentionPlan& Step::attention(Stream& stream, const Spans& spans, int gro
   group_ = group;
   wants_many_ = wants_many;
   return attention_;
+}
+
+bool Step::takes_rounded(Stream& stream, const float* rows) {
+  const float* left = std::exchange(rounded_, nullptr);
+  if (left && left != rows)
+    stream.fail(error(ErrorCode::internal, "another product came before the one that was told of"));
+  return left == rows;
 }
 
 const StorePlan& Step::store(Stream& stream, const Spans& spans) {

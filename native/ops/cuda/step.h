@@ -6,7 +6,6 @@
 // the host's arrays. Threads: as Stream.
 
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "ops/ops.h"
@@ -73,7 +72,7 @@ class Step {
   // Whether rows lie in the form of a product of bf16, see prepare.h: said by who left them so, and
   // asked once, by who reads them.
   void left_rounded(const float* rows) { rounded_ = rows; }
-  bool takes_rounded(const float* rows) { return std::exchange(rounded_, nullptr) == rows; }
+  bool takes_rounded(Stream& stream, const float* rows);
   void forget() { *this = Step(); }
 
  private:

@@ -69,6 +69,7 @@ struct Ended {
   size_t room_bytes = 0;
   size_t size_bytes = 0;
   cudaEvent_t has_come = nullptr;
+  bool was_started = false;
 
   Status open() {
     return status_of_call(cudaEventCreateWithFlags(&has_come, cudaEventDisableTiming),
@@ -443,6 +444,7 @@ void Stream::end_step(const void* from, size_t size_bytes) {
   if (state.n_ended - state.n_collected == k_steps_on_way) return fail(too_many_steps());
   Ended& ended = state.ended[state.n_ended++ % k_steps_on_way];
   ended.size_bytes = size_bytes;
+  ended.was_started = false;
   Status room = ended.make_room(size_bytes);
   if (!room.ok()) fail(std::move(room));
   if (!state.error.ok()) return;  // which collect() tells
@@ -451,14 +453,18 @@ void Stream::end_step(const void* from, size_t size_bytes) {
               cudaMemcpyAsync(ended.pinned, from, size_bytes, cudaMemcpyDeviceToHost, state.handle),
               "copying from the device"))
     return;
-  passed(*this, cudaEventRecord(ended.has_come, state.handle), "recording an event");
+  ended.was_started =
+      passed(*this, cudaEventRecord(ended.has_come, state.handle), "recording an event");
 }
 
 Status Stream::collect(void* to) {
   State& state = *state_;
   if (state.n_collected == state.n_ended) return no_step_on_way();
   const Ended& ended = state.ended[state.n_collected++ % k_steps_on_way];
-  if (state.error.ok()) passed(*this, cudaEventSynchronize(ended.has_come), "waiting for the step");
+  if (ended.was_started)
+    passed(*this, cudaEventSynchronize(ended.has_come), "waiting for the step");
+  else
+    fail(step_not_started());
   if (state.error.ok() && ended.size_bytes > 0) std::memcpy(to, ended.pinned, ended.size_bytes);
   return take_error();
 }

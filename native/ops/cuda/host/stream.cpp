@@ -65,7 +65,7 @@ struct Ended {
   Staged staged;
   const void* from;
   std::vector<char> came;
-  bool has_run = false;
+  bool has_run = false, was_started = false;
 };
 
 }  // namespace
@@ -106,6 +106,7 @@ struct Stream::State {
   // All steps before an ended one have run.
   void start(Stream& stream, Ended& step) {
     if (std::exchange(step.has_run, true)) return;
+    step.was_started = error.ok();
     start(stream, step.launches);
     const Access access;
     if (!step.came.empty()) std::memcpy(step.came.data(), step.from, step.came.size());
@@ -254,6 +255,7 @@ Status Stream::collect(void* to) {
   if (state.ended.empty()) return no_step_on_way();
   Ended& step = state.ended.front();
   state.start(*this, step);
+  if (!step.was_started) fail(step_not_started());
   std::copy(step.came.begin(), step.came.end(), static_cast<char*>(to));
   state.ended.pop_front();
   return state.end(*this);
