@@ -145,9 +145,10 @@ void Sampler::ask(Device& device, float* logits, const std::vector<Wanted>& rows
 }
 
 Status Sampler::read(Device& device, std::vector<Draw>& draws) {
-  TRY(device.collect(came_.data()));
+  if (asked_.empty()) return no_step_on_way();
   const Asked asked = std::move(asked_.front());
   asked_.pop_front();
+  TRY(device.collect(came_.data()));
   draws.resize(asked.rows.size());
   for (size_t i = 0; i < draws.size(); ++i) {
     draws[i] = {};

@@ -55,7 +55,7 @@ struct View {
   }
 };
 
-// Of one dimension, and of the next one, too.
+// Dimension d of a line, in f32 or as the next product wants it.
 __device__ __forceinline__ void write_value(const View& view, int line, int d, float value) {
   const AttentionParams& params = view.params;
   const int column = view.head(line) * params.args.cache.shape.head_dim + d;
@@ -64,6 +64,7 @@ __device__ __forceinline__ void write_value(const View& view, int line, int d, f
   else
     params.args.out[view.row(line) * params.args.out_stride + column] = value;
 }
+// Dimensions d, which is even, and d + 1.
 __device__ __forceinline__ void write_values(const View& view, int line, int d, float value,
                                              float next) {
   const AttentionParams& params = view.params;
