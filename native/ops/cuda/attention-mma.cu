@@ -301,19 +301,18 @@ __device__ __forceinline__ void leave(const View& view, int first_line, int firs
   }
 }
 
-// The ranges that a block takes, and the positions that its lines see.
+// The ranges that a block takes, and where the positions end that its lines see.
 struct Walk {
-  int first, last;  // ranges
-  int begin, end;   // positions
+  int first, last, end;
 
   __device__ __forceinline__ static Walk of(const View& view) {
     const AttentionParams& params = view.params;
     const int window = params.args.window;
-    Walk walk{static_cast<int>(blockIdx.z), view.tile.n_ranges, 0,
+    const int begin = window > 0 ? view.position(0) - window + 1 : 0;
+    Walk walk{static_cast<int>(blockIdx.z), view.tile.n_ranges,
               view.position(view.tile.n_lines - 1) + 1};
     if (params.split != 0) walk.last = walk.first + 1;
-    if (window > 0) walk.begin = view.position(0) - window + 1;
-    while (walk.first + 1 < walk.last && (walk.first + 1) * k_range <= walk.begin) ++walk.first;
+    while (walk.first + 1 < walk.last && (walk.first + 1) * k_range <= begin) ++walk.first;
     return walk;
   }
   // Of the sum over positions of a range; what no line sees adds nothing.
