@@ -25,21 +25,30 @@ struct alignas(k_four * sizeof(uint16_t)) FourHalves {
   uint16_t of[k_four];
 };
 
-// A thread writes the fours that it reads.
+// Writes the row of x and returns this thread's first four of it; a thread writes the fours that it
+// reads.
 template <int warps>
-__device__ __forceinline__ void write_row(const Nothing&, int64_t, int, float*) {}
-template <int warps>
-__device__ __forceinline__ void write_row(const NormArgs& args, int64_t row, int, float* parts) {
-  norm_row<warps>(args, row, parts);
+__device__ __forceinline__ Four write_row(const Nothing&, const float* x, int64_t, int cols,
+                                          float*) {
+  return load_four(x, static_cast<int>(threadIdx.x) * k_four, cols);
 }
 template <int warps>
-__device__ __forceinline__ void write_row(const GateArgs& args, int64_t row, int cols, float*) {
+__device__ __forceinline__ Four write_row(const NormArgs& args, const float*, int64_t row, int,
+                                          float* parts) {
+  return norm_row<warps>(args, row, parts);
+}
+template <int warps>
+__device__ __forceinline__ Four write_row(const GateArgs& args, const float*, int64_t row, int cols,
+                                          float*) {
+  Four first;
   for_fours<warps>(cols, [&](int i) {
     Four value = load_four(args.gate + row * cols, i, cols);
     const Four up = load_four(args.up + row * cols, i, cols);
     for (int j = 0; j < k_four; ++j) value.of[j] = activate(value.of[j], args.act) * up.of[j];
     store_four(args.out + row * cols, i, cols, value);
+    if (is_first_four<warps>(i)) first = value;
   });
+  return first;
 }
 
 template <class Before, int warps>
@@ -48,11 +57,14 @@ __global__ void __launch_bounds__(warps* k_warp)
   begin_kernel();
   auto* parts = reinterpret_cast<float*>(shared_memory());
   const int64_t token = blockIdx.x;
-  write_row<warps>(params.before, token, params.cols, parts + warps);
   const float* x = params.x + token * params.x_stride;
+  const Four first = write_row<warps>(params.before, x, token, params.cols, parts + warps);
+  const auto four = [&](int i) {
+    return is_first_four<warps>(i) ? first : load_four(x, i, params.cols);
+  };
   float largest = 0;
   for_fours<warps>(params.cols, [&](int i) {
-    const Four value = load_four(x, i, params.cols);
+    const Four value = four(i);
     for (const float one : value.of) largest = fmaxf(largest, fabsf(one));
   });
   largest = max_of_warp(largest);
@@ -66,7 +78,7 @@ __global__ void __launch_bounds__(warps* k_warp)
   constexpr int lanes_of_sum = k_sum_columns / k_four;
   for (int start = 0; start < params.padded; start += warps * k_four_of_warp) {
     const int i = start + static_cast<int>(threadIdx.x) * k_four;
-    const Four value = load_four(x, i, params.cols);
+    const Four value = four(i);
     FourHalves bits;
     float sum = 0;
     for (int j = 0; j < k_four; ++j) {

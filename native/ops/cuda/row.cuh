@@ -59,4 +59,9 @@ __device__ __forceinline__ void for_fours(int n, const F& body) {
   for (int i = static_cast<int>(threadIdx.x) * k_four; i < n; i += warps * k_four_of_warp) body(i);
 }
 
+template <int warps>
+__device__ __forceinline__ bool is_first_four(int i) {
+  return i < warps * k_four_of_warp;
+}
+
 }  // namespace millrace::cuda
