@@ -21,8 +21,9 @@ namespace {
 
 constexpr int k_piece = k_range / k_attention_warps;  // positions whose weights are added up apart
 constexpr int k_pieces = k_attention_warps;
-constexpr int k_piece_columns = k_piece / 8;  // products of 8 positions each
-constexpr int k_steps = k_range / 16;         // of the sum over positions
+constexpr int k_piece_columns = k_piece / 8;                // products of 8 positions each
+constexpr int k_steps = k_range / 16;                       // of the sum over positions
+constexpr int k_weight_chunks = k_range / k_copied_halves;  // of a line of weights
 constexpr float k_weight_scale = 16384.0f;
 static_assert(k_lines == 16 && k_piece == 32);
 
@@ -30,7 +31,8 @@ static_assert(k_lines == 16 && k_piece == 32);
 // a matrix meet different banks.
 template <int chunks>
 __device__ __forceinline__ char* chunk_of(char* rows, int row, int chunk) {
-  constexpr int k_turned = chunks < 8 ? chunks : 8, k_alike = 8 / k_turned;
+  constexpr int k_alike = (8 + chunks - 1) / chunks;  // rows of 128 bytes
+  constexpr int k_turned = 8 / k_alike;
   return rows + (row * chunks + (chunk ^ (row / k_alike % k_turned))) * 16;
 }
 
@@ -77,8 +79,9 @@ struct Rows {
   int64_t page_bytes;
   int side_bytes;               // from a key to its value
   int page_tokens, shift, dim;  // shift: log2 of page_tokens, -1 where there is none
+  int end;                      // positions from here on nobody sees
 
-  __device__ __forceinline__ static Rows of(const View& view) {
+  __device__ __forceinline__ static Rows of(const View& view, int end) {
     const KvCacheView& cache = view.params.args.cache;
     const KvShape& shape = cache.shape;
     int shift = 0;
@@ -89,7 +92,8 @@ struct Rows {
             shape.kv_heads * static_cast<int>(plane_bytes<DType::f16>(shape)),
             shape.page_tokens,
             1 << shift == shape.page_tokens ? shift : -1,
-            shape.head_dim};
+            shape.head_dim,
+            end};
   }
   __device__ __forceinline__ const char* row(int position, int side) const {
     const int page = shift >= 0 ? position >> shift : position / page_tokens;
@@ -99,16 +103,17 @@ struct Rows {
 };
 
 // Starts the copy of `chunks` chunks from `first_chunk` on of n_rows rows from `first` on, by
-// n_threads threads of which this is one; rows from `end` on become zeros, for a page's unwritten
-// rows may hold NaN. What nobody sees is an empty group, so that waits count alike.
+// n_threads threads of which this is one; rows that nobody sees become zeros, for a page's
+// unwritten rows may hold NaN. A range that nobody sees is an empty group, so that waits count
+// alike.
 template <int side, int n_rows, int chunks, int n_threads>
-__device__ __forceinline__ void copy_rows(const Rows& rows, int first, int end, int first_chunk,
+__device__ __forceinline__ void copy_rows(const Rows& rows, int first, int first_chunk,
                                           bool is_seen, int thread, char* to) {
 #pragma unroll 1
   for (int i = thread; is_seen && i < n_rows * chunks; i += n_threads) {
     const int row = i / chunks, chunk = i % chunks;
     const int at = (first_chunk + chunk) * k_copied_halves;
-    const bool is_there = first + row < end && at < rows.dim;
+    const bool is_there = first + row < rows.end && at < rows.dim;
     const char* from = is_there ? rows.row(first + row, side) + at * 2 : rows.keys;
     copy_async_16(chunk_of<chunks>(to, row, chunk), from, is_there);
   }
@@ -347,11 +352,54 @@ struct FewRoom {
   }
 };
 
+// The largest score of this warp's piece; until all have met.
+template <int dims>
+__device__ __forceinline__ void leave_most(const FewRoom<dims>& room, const float (&most)[2]) {
+  const int lane = lane_of_thread();
+#pragma unroll
+  for (int side = 0; side < 2; ++side)
+    if (lane % 4 == 0) room.most[warp_of_thread() * k_lines + lane / 4 + side * 8] = most[side];
+}
+
+// The weights of this warp's piece and what they add up to, under the largest of all; until all
+// have met. `most` becomes that.
+template <int dims>
+__device__ __forceinline__ void leave_weights(const FewRoom<dims>& room,
+                                              Scores<k_piece_columns>& scores, float (&most)[2]) {
+  const int warp = warp_of_thread(), lane = lane_of_thread();
+#pragma unroll
+  for (int side = 0; side < 2; ++side) {
+    const int line = lane / 4 + side * 8;
+    for (int piece = 0; piece < k_pieces; ++piece)
+      most[side] = fmaxf(most[side], room.most[piece * k_lines + line]);
+    const float total = weigh(scores, 0, side, most[side]);
+    if (lane % 4 == 0) room.totals[warp * k_lines + line] = total;
+#pragma unroll
+    for (int column = 0; column < k_piece_columns; ++column) {
+      const float* two = scores.of[column] + side * 2;
+      const Halves halves = Halves::of(two[0], two[1]);
+      const int chunk = warp * k_piece_columns + column;
+      char* high = chunk_of<k_weight_chunks>(room.high, line, chunk);
+      char* low = chunk_of<k_weight_chunks>(room.low, line, chunk);
+      reinterpret_cast<uint32_t*>(high)[lane % 4] = halves.high;
+      reinterpret_cast<uint32_t*>(low)[lane % 4] = halves.low;
+    }
+  }
+}
+
+// Of all pieces, in order.
+template <int dims>
+__device__ __forceinline__ float total_of(const FewRoom<dims>& room, int side) {
+  float total = 0;
+  for (int piece = 0; piece < k_pieces; ++piece)
+    total += room.totals[piece * k_lines + lane_of_thread() / 4 + side * 8];
+  return total;
+}
+
 template <int dims>
 __global__ void __launch_bounds__(k_attention_threads, 3)
     few_lines_kernel(const __grid_constant__ AttentionParams params) {
   using Room = FewRoom<dims>;
-  constexpr int k_weight_chunks = k_range / k_copied_halves;
   constexpr int k_tiles = Room::k_slice / 8;
   begin_kernel();
   const Tile tile = params.tiles.of[blockIdx.x];
@@ -360,14 +408,14 @@ __global__ void __launch_bounds__(k_attention_threads, 3)
   if (static_cast<int>(blockIdx.z) >= tile.n_ranges) return;
   const Walk walk = Walk::of(view);
   const int warp = warp_of_thread(), lane = lane_of_thread();
-  const Rows rows = Rows::of(view);
+  const Rows rows = Rows::of(view, walk.end);
   const auto piece_of = [&](int range) { return range * k_range + warp * k_piece; };
   const auto copy_keys = [&](int range) {
-    copy_rows<0, k_piece, k_chunks<dims>, k_warp>(rows, piece_of(range), walk.end, 0,
-                                                  range < walk.last, lane, room.keys);
+    copy_rows<0, k_piece, k_chunks<dims>, k_warp>(rows, piece_of(range), 0, range < walk.last, lane,
+                                                  room.keys);
   };
   const auto copy_values = [&](int range) {
-    copy_rows<1, k_range, k_chunks<Room::k_slice>, k_warp>(rows, range * k_range, walk.end,
+    copy_rows<1, k_range, k_chunks<Room::k_slice>, k_warp>(rows, range * k_range,
                                                            warp * k_chunks<Room::k_slice>,
                                                            range < walk.last, lane, room.values);
   };
@@ -394,38 +442,15 @@ __global__ void __launch_bounds__(k_attention_threads, 3)
     copy_keys(range + 1);
     float most[2];
     scale(view, 0, room.units, piece_of(range), scores, most);
-#pragma unroll
-    for (int side = 0; side < 2; ++side)
-      if (lane % 4 == 0) room.most[warp * k_lines + lane / 4 + side * 8] = most[side];
+    leave_most(room, most);
     __syncthreads();
-#pragma unroll
-    for (int side = 0; side < 2; ++side) {
-      const int line = lane / 4 + side * 8;
-      for (int piece = 0; piece < k_pieces; ++piece)
-        most[side] = fmaxf(most[side], room.most[piece * k_lines + line]);
-      const float total = weigh(scores, 0, side, most[side]);
-      if (lane % 4 == 0) room.totals[warp * k_lines + line] = total;
-#pragma unroll
-      for (int column = 0; column < k_piece_columns; ++column) {
-        const float* two = scores.of[column] + side * 2;
-        const Halves halves = Halves::of(two[0], two[1]);
-        const int chunk = warp * k_piece_columns + column;
-        reinterpret_cast<uint32_t*>(chunk_of<k_weight_chunks>(room.high, line, chunk))[lane % 4] =
-            halves.high;
-        reinterpret_cast<uint32_t*>(chunk_of<k_weight_chunks>(room.low, line, chunk))[lane % 4] =
-            halves.low;
-      }
-    }
+    leave_weights(room, scores, most);
     wait_copies<1>();
     __syncthreads();  // the values are there, and all weights
     Joint joints[2];
 #pragma unroll
-    for (int side = 0; side < 2; ++side) {
-      float total = 0;
-      for (int piece = 0; piece < k_pieces; ++piece)
-        total += room.totals[piece * k_lines + lane / 4 + side * 8];
-      joints[side] = Joint::of(all.max[side], all.total[side], most[side], total);
-    }
+    for (int side = 0; side < 2; ++side)
+      joints[side] = Joint::of(all.max[side], all.total[side], most[side], total_of(room, side));
     Values<k_tiles> sums;
 #pragma unroll 2
     for (int step = 0; step < walk.steps(range); ++step) {
@@ -478,14 +503,14 @@ __global__ void __launch_bounds__(k_attention_threads, 2)
   if (static_cast<int>(blockIdx.z) >= tile.n_ranges) return;
   const Walk walk = Walk::of(view);
   const int first_line = warp_of_thread() * k_lines, thread = static_cast<int>(threadIdx.x);
-  const Rows rows = Rows::of(view);
+  const Rows rows = Rows::of(view, walk.end);
   const auto copy_keys = [&](int range) {
     copy_rows<0, k_range, k_chunks<dims>, k_attention_threads>(
-        rows, range * k_range, walk.end, 0, range < walk.last, thread, room.keys);
+        rows, range * k_range, 0, range < walk.last, thread, room.keys);
   };
   const auto copy_values = [&](int range) {
     copy_rows<1, k_range, k_chunks<dims>, k_attention_threads>(
-        rows, range * k_range, walk.end, 0, range < walk.last, thread, room.values);
+        rows, range * k_range, 0, range < walk.last, thread, room.values);
   };
   copy_keys(walk.first);
   copy_values(walk.first);
