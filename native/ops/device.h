@@ -85,8 +85,8 @@ class Device {
   virtual bool shares_host_memory() const = 0;
   // In, out or within, in the queue's order; host memory may be used again when it returns.
   virtual Status copy(void* to, const void* from, size_t size_bytes) = 0;
-  // Zeroed, 64-byte aligned. `what` names the buffer in the error; a device that refuses is
-  // finished.
+  // Zeroed, 64-byte aligned. `what` names the buffer in the error. Where a GPU refuses,
+  // this calls finish(), for a lost one refuses too.
   virtual Result<Buffer> alloc(size_t size_bytes, const char* what) = 0;
   // Waits for the queue; the first error since the last call. Steps on their way are forgotten.
   virtual Status finish() = 0;

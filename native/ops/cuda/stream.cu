@@ -197,6 +197,14 @@ struct Stream::State {
   size_t n_counters = 0;
   cudaDeviceProp properties{};
 
+  // Nobody uses what was staged any more: the last piece, which is the largest, is enough.
+  void drop_pieces() {
+    while (staging.size() > 1) {
+      staging.front().close();
+      staging.erase(staging.begin());
+    }
+  }
+
   void copy_staged(Stream& stream) {
     const size_t count = staged_bytes - copied_bytes;
     const Staging& last = staging.back();
@@ -466,6 +474,7 @@ Status Stream::collect(void* to) {
   else
     fail(step_not_started());
   if (state.error.ok() && ended.size_bytes > 0) std::memcpy(to, ended.pinned, ended.size_bytes);
+  if (state.n_collected == state.n_ended && state.staged_bytes == 0) state.drop_pieces();
   return take_error();
 }
 
@@ -475,10 +484,7 @@ Status Stream::finish() {
   state.step.forget();
   state.n_collected = state.n_ended;
   state.staged_bytes = state.copied_bytes = 0;
-  while (state.staging.size() > 1) {  // the last one is the largest
-    state.staging.front().close();
-    state.staging.erase(state.staging.begin());
-  }
+  state.drop_pieces();
   return take_error();
 }
 

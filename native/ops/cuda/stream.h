@@ -80,7 +80,8 @@ class Stream {
   Status take_error();       // the first one since the last call; does not wait
   Status finish();           // waits; as take_error()
 
-  // As those of Device. What a step staged stays until it is collected, or all is finished.
+  // As those of Device. What a step staged stays until it is collected, or all is finished; memory
+  // that grew for it is given back when no other step is on its way.
   void end_step(const void* from, size_t size_bytes);
   Status collect(void* to);
 

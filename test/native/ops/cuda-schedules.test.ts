@@ -1,5 +1,5 @@
-// What the kernels give under schedules of every kind, with seeded faults, and where one takes over the
-// work of another.
+// What the kernels give under schedules of every kind, with seeded faults, and where one takes over
+// the work of another.
 
 import { afterEach, expect, test } from 'vitest'
 import {
